@@ -1,0 +1,434 @@
+"""The schema of a run: frozen dataclasses, with units in the comments, and their validation.
+
+Recipes (`configs/*.py`) start from `default()`, an `ml_collections.ConfigDict` made from this schema and locked to
+it, and set only what differs. `from_dict` turns the result into the frozen `Config` that the rest of the package sees,
+so nothing downstream needs defaults of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+class ConfigError(ValueError):
+    """A mistake in the user's settings; the message names the field, the value, the rule and the fix."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    source: str = "digits"  # digits[:train|:test] | tfds:NAME[:SPLIT] | folder:PATH | idx:PATH | cifar10:PATH
+    resolution: int = 32  # pixels; height of the training images, and width unless `width` is set
+    width: int = 0  # pixels; 0 = square
+    channels: int = 3  # 1 grey, 3 RGB, 4 RGBA; the source is converted
+    crop: str = "center"  # none (squash) | center (largest centred crop) | center:N (centred N x N pixels first)
+    flip: bool = False  # random horizontal flip, p = 0.5
+    scaling: str = "symmetric"  # symmetric: 2x/255 - 1 | nnabla: x/128 - 1 + U(0, 1/128)
+    labels: bool = True  # False: ignore the labels that the source has
+    skip_corrupt: bool = False  # True: leave out unreadable images, counted and reported; False: stop at the first
+    num_threads: int = 2  # reading threads per process
+    prefetch: int = 2  # steps read ahead
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        return self.resolution, self.width or self.resolution
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    name: str = "resnet"  # resnet | dcgan | mlp
+    conditional: bool = True  # class-conditional batch norm in G, projection in D; needs a labelled source
+    latent_dim: int = 128  # size of z ~ N(0, I)
+    g_channels: int = 64  # width of G's last block (dcgan: half of its last map); deeper ones follow the channel rule
+    d_channels: int = 64  # width of D's first block
+    g_widths: tuple[int, ...] = ()  # overrides the channel rule, bottom to top; () = rule
+    d_widths: tuple[int, ...] = ()  # overrides the channel rule, first block to last; () = rule
+    base_size: int = 4  # pixels; shorter side of G's first map, so the resolution is base_size * 2^k
+    g_spectral_norm: str = "all"  # none | hidden (all but the output layer) | all
+    d_spectral_norm: str = "all"
+    sn_iters: int = 1  # power iterations per forward
+    sn_eps: float = 1e-12
+    attention_resolutions: tuple[int, ...] = ()  # shorter sides of the maps that get self-attention in both networks
+    g_attention_resolutions: tuple[int, ...] = ()  # in addition, in G alone
+    d_attention_resolutions: tuple[int, ...] = ()  # in addition, in D alone
+    attention_kind: str = "pooled"  # pooled (authors' code) | plain (paper v1, nnabla)
+    attention_span: int = -1  # plain only: masks the (2 span + 1)^2 window around each query; -1 = no mask
+    bn_decay: float = 0.9  # running = decay * running + (1 - decay) * batch
+    bn_eps: float = 1e-5
+    init: str = "glorot"  # glorot | glorot_sqrt2 (x sqrt 2 on 3x3 residual convolutions) | orthogonal | normal | torch
+    # resnet only
+    d_wide: bool = True  # True: D's blocks widen in their first convolution (SAGAN); False: in their second (SNGAN)
+    d_num_down: int = 0  # down-sampling blocks of D; 0 = down to base_size
+    d_pool: str = "sum"  # sum | mean over the last map
+    # dcgan only
+    g_slope: float = 0.0  # leaky ReLU slope in G; 0 = ReLU
+    d_slope: float = 0.2
+    d_batch_norm: str = "inner"  # none | inner (not on the first layer) | all
+    conv_bias: bool = False  # bias also where batch norm follows (parity with torchgan and Non-local SAGAN)
+    last_activation: bool = True  # activation after the last hidden layer (torchgan's tutorial has none)
+    d_tanh: bool = False  # tanh on D's output (torchgan's tutorial)
+    bn_scale_mean: float = 1.0  # mean of the initial batch norm gain under init="normal"; the blog's DCGAN has 0
+    sn_axis: str = "out"  # transposed convolutions: out | in (torchgan, Non-local SAGAN)
+    # mlp only
+    g_hidden: tuple[int, ...] = (256,)
+    d_hidden: tuple[int, ...] = (128,)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    loss: str = "hinge"  # hinge | non_saturating | minimax | least_squares | wasserstein
+    penalty: str = "none"  # none | wgan_gp | dragan | r1 | r2 | r1_r2
+    penalty_weight: float = 10.0  # lambda of the gradient penalty; gamma (halved) of r1, r2
+    weight_clip: float = 0.0  # D's parameters are clipped to [-c, c] after each update; 0 = off
+    d_loss_scale: float = 1.0  # the blog's GANs train D on half the sum
+    joint_forward: bool = True  # D sees real and fake in one forward (interleaved); False: two, real first
+    d_stats_in_g_step: bool = True  # D's spectral vectors and running statistics advance in the G phase too
+    reuse_latents: bool = False  # the G phase reuses z and labels of the last D phase (the blog's GANs)
+    fake_labels: str = "uniform"  # uniform | without_replacement (nnabla; needs batch_size <= classes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    name: str = "adam"  # adam | rmsprop | sgd
+    lr: float = 1e-4
+    b1: float = 0.0  # adam's b1; momentum of sgd
+    b2: float = 0.999  # adam's b2; decay of rmsprop
+    eps: float = 1e-8
+    schedule: str = "constant"  # constant | linear | cosine
+    warmup_steps: int = 0  # updates of this network over which lr rises linearly from 0
+    decay_begin: int = 0  # updates of this network before the decay starts
+    decay_steps: int = 0  # updates of this network that the decay takes; needed by linear and cosine
+    end_factor: float = 0.0  # lr at the end of the decay, as a fraction of lr
+    grad_clip_norm: float = 0.0  # global norm of the gradients; 0 = no clipping
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EmaConfig:
+    halflife_images: float = 0.0  # images after which a weight's contribution has halved; 0 = no EMA
+    start_step: int = 0  # until then the average is a copy
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    every_steps: int = 1_000
+    keep: int = 2  # the newest ones
+    keep_every: int = 0  # steps; additionally every multiple of it for ever; 0 = off
+    keep_best: int = 1  # additionally the best by `best_metric`, where evaluations report it; 0 = off
+    best_metric: str = "fid"
+    best_is_lower: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    every_steps: int = 1_000  # 0 = never
+    rows: int = 10  # classes shown (evenly spaced), or rows of an unconditional grid
+    columns: int = 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    every_steps: int = 50
+    profile_step: int = 0  # first step of a profile trace; 0 = none
+    profile_num_steps: int = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    every_steps: int = 0  # 0 = never
+    num_samples: int = 50_000
+    metrics: tuple[str, ...] = ("fid",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    data: int = 0  # devices that share the batch; 0 = all
+    unroll_d_steps: str = "auto"  # auto (unrolled on CPU, scanned elsewhere) | always | never
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    seed: int = 0
+    total_steps: int = 100_000  # updates of G
+    batch_size: int = 64  # images per update of D, over all devices and processes
+    num_d_steps: int = 1  # updates of D per update of G, each on fresh data
+    dtype: str = "float32"  # float32 | bfloat16: of activations; parameters, statistics, logits and losses stay float32
+    model: ModelConfig = ModelConfig()
+    method: MethodConfig = MethodConfig()
+    g_optim: OptimConfig = OptimConfig(lr=1e-4)
+    d_optim: OptimConfig = OptimConfig(lr=4e-4)
+    ema: EmaConfig = EmaConfig()
+    data: DataConfig = DataConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    sample: SampleConfig = SampleConfig()
+    log: LogConfig = LogConfig()
+    eval: EvalConfig = EvalConfig()
+    mesh: MeshConfig = MeshConfig()
+
+
+# Fields that may differ between the first start of a run and its resumption: none of them changes what a step computes.
+FREE_ON_RESUME = (
+    "total_steps", "data.num_threads", "data.prefetch", "checkpoint.", "sample.", "log.", "eval.", "mesh.",
+)  # fmt: skip
+
+_CHOICES = {
+    "dtype": ("float32", "bfloat16"),
+    "data.scaling": ("symmetric", "nnabla"),
+    "data.channels": (1, 3, 4),
+    "model.name": ("resnet", "dcgan", "mlp"),
+    "model.g_spectral_norm": ("none", "hidden", "all"),
+    "model.d_spectral_norm": ("none", "hidden", "all"),
+    "model.attention_kind": ("pooled", "plain"),
+    "model.init": ("glorot", "glorot_sqrt2", "orthogonal", "normal", "torch"),
+    "model.d_pool": ("sum", "mean"),
+    "model.d_batch_norm": ("none", "inner", "all"),
+    "model.sn_axis": ("out", "in"),
+    "method.loss": ("hinge", "non_saturating", "minimax", "least_squares", "wasserstein"),
+    "method.penalty": ("none", "wgan_gp", "dragan", "r1", "r2", "r1_r2"),
+    "method.fake_labels": ("uniform", "without_replacement"),
+    "g_optim.name": ("adam", "rmsprop", "sgd"),
+    "d_optim.name": ("adam", "rmsprop", "sgd"),
+    "g_optim.schedule": ("constant", "linear", "cosine"),
+    "d_optim.schedule": ("constant", "linear", "cosine"),
+    "mesh.unroll_d_steps": ("auto", "always", "never"),
+}
+
+_POSITIVE = (
+    "total_steps", "batch_size", "num_d_steps", "data.resolution", "data.num_threads", "data.prefetch",
+    "model.latent_dim", "model.g_channels", "model.d_channels", "model.base_size", "model.sn_iters",
+    "checkpoint.every_steps", "checkpoint.keep", "sample.rows", "sample.columns", "log.every_steps",
+    "log.profile_num_steps", "eval.num_samples", "g_optim.lr", "d_optim.lr",
+)  # fmt: skip
+_NOT_NEGATIVE = (
+    "seed", "data.width", "model.d_num_down", "method.penalty_weight", "method.weight_clip", "ema.halflife_images",
+    "ema.start_step", "checkpoint.keep_every", "checkpoint.keep_best", "sample.every_steps", "log.profile_step",
+    "eval.every_steps", "mesh.data",
+)  # fmt: skip
+_FRACTIONS = ("model.bn_decay", "g_optim.b1", "g_optim.b2", "d_optim.b1", "d_optim.b2")
+
+# Fields of `model` that only some families read: setting one elsewhere would have no effect, so it is refused.
+_CONV = ("g_channels", "d_channels", "g_widths", "d_widths", "base_size", "g_spectral_norm", "d_spectral_norm",
+         "sn_iters", "sn_eps", "attention_resolutions", "g_attention_resolutions", "d_attention_resolutions",
+         "attention_kind", "attention_span", "bn_decay", "bn_eps")  # fmt: skip
+_RESNET = ("d_wide", "d_num_down", "d_pool")
+_DCGAN = ("d_batch_norm", "conv_bias", "last_activation", "d_tanh", "bn_scale_mean", "sn_axis")
+_UNUSED = {
+    "resnet": _DCGAN + ("g_slope", "d_slope", "g_hidden", "d_hidden"),
+    "dcgan": _RESNET + ("g_hidden", "d_hidden"),
+    "mlp": _CONV + _RESNET + _DCGAN,
+}
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns {"model.latent_dim": 128, ...} for a config dataclass or a nested mapping."""
+    tree = config if isinstance(config, Mapping) else dataclasses.asdict(config)
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = tuple(value) if isinstance(value, list) else value
+    return flat
+
+
+def default() -> ConfigDict:
+    """Returns the schema's defaults as a locked ConfigDict: unknown fields and wrong types are errors."""
+    return ConfigDict(dataclasses.asdict(Config())).lock()
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Returns nested plain dictionaries and lists, as written to `config.json`."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def from_dict(tree: Mapping[str, Any]) -> Config:
+    """Builds the frozen Config from nested mappings.
+
+    Raises:
+      ConfigError: naming every unknown field (with the nearest known one) and every value of a wrong type.
+    """
+    problems: list[str] = []
+    config = _build(Config, tree, "config", problems)
+    if problems:
+        raise ConfigError(" ".join(problems))
+    return config
+
+
+def _build(cls: type, tree: Mapping[str, Any], path: str, problems: list[str]) -> Any:
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known fields: {', '.join(hints)}."
+            problems.append(f"{path}.{key} is not a field; {hint}")
+        elif dataclasses.is_dataclass(hints[key]):
+            if isinstance(value, Mapping):
+                values[key] = _build(hints[key], value, f"{path}.{key}", problems)
+            else:
+                problems.append(f"{path}.{key} (={value!r}) must be a group of fields.")
+        else:
+            values[key] = _convert(hints[key], value, f"{path}.{key}", problems)
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, (list, tuple)) and all(type(v) is item for v in value):
+            return tuple(value)
+        problems.append(f"{path} (={value!r}) must be a list of {item.__name__}.")
+    elif type(value) is not hint:
+        problems.append(f"{path} (={value!r}) must be of type {hint.__name__}.")
+    return value
+
+
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Returns {field: (old, new)} for the fields that change what a step computes (see FREE_ON_RESUME)."""
+    a, b = flatten(old), flatten(new)
+    return {
+        key: (a[key], b[key])
+        for key in a
+        if a[key] != b[key] and not any(key == free or key.startswith(free) for free in FREE_ON_RESUME if free)
+    }
+
+
+def validate(config: Config, *, num_devices: int = 1, num_processes: int = 1) -> None:
+    """Checks everything that can be known before reading data.
+
+    Args:
+      config: the resolved settings.
+      num_devices: devices of all processes together.
+      num_processes: processes that read data.
+
+    Raises:
+      ConfigError: one message that lists every problem found.
+    """
+    flat = flatten(config)
+    problems = _check_values(flat)
+    problems += _check_model(config)
+    problems += _check_method(config)
+    problems += _check_batch(config, num_devices, num_processes)
+    if problems:
+        raise ConfigError(" ".join(problems))
+
+
+def _check_values(flat: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, choices in _CHOICES.items():
+        if flat[name] not in choices:
+            problems.append(f"config.{name} (={flat[name]!r}) must be one of {', '.join(map(str, choices))}.")
+    problems += [f"config.{n} (={flat[n]}) must be positive." for n in _POSITIVE if not flat[n] > 0]
+    problems += [f"config.{n} (={flat[n]}) must not be negative." for n in _NOT_NEGATIVE if not flat[n] >= 0]
+    problems += [f"config.{n} (={flat[n]}) must lie in [0, 1)." for n in _FRACTIONS if not 0 <= flat[n] < 1]
+    problems += [f"config.{n} (={v}) must be finite." for n, v in flat.items() if _is_not_finite(v)]
+    for network in ("g", "d"):
+        if flat[f"{network}_optim.schedule"] in ("linear", "cosine") and flat[f"{network}_optim.decay_steps"] <= 0:
+            problems.append(
+                f"config.{network}_optim.decay_steps (={flat[f'{network}_optim.decay_steps']}) must be positive for "
+                f"schedule {flat[f'{network}_optim.schedule']!r}; set it to the updates that the decay shall take."
+            )
+    crop = flat["data.crop"]
+    if crop not in ("none", "center") and not (crop.startswith("center:") and crop[7:].isdigit() and int(crop[7:])):
+        problems.append(f"config.data.crop (={crop!r}) must be none, center or center:N with N pixels.")
+    return problems
+
+
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _check_model(config: Config) -> list[str]:
+    model, default_model = config.model, ModelConfig()
+    problems = []
+    for field in _UNUSED.get(model.name, ()):
+        if getattr(model, field) != getattr(default_model, field):
+            problems.append(
+                f"config.model.{field} (={getattr(model, field)!r}) has no effect for model.name={model.name!r}; "
+                f"leave it at {getattr(default_model, field)!r}."
+            )
+    if model.name == "mlp" and model.conditional:
+        problems.append("config.model.conditional (=True) is not supported by model.name='mlp'; set it to False.")
+    if model.name == "dcgan" and model.conditional:
+        problems.append("config.model.conditional (=True) is not supported by model.name='dcgan'; set it to False.")
+    if model.name != "mlp" and model.base_size > 0 and config.data.resolution > 0:
+        problems += _check_resolution(config)
+    return problems
+
+
+def _check_resolution(config: Config) -> list[str]:
+    height, width = config.data.height_width
+    short, base = min(height, width), config.model.base_size
+    factor = short // base
+    if short % base or factor < 2 or factor & (factor - 1) or height % factor or width % factor:
+        odd = short
+        while odd % 2 == 0 and odd > 8:
+            odd //= 2
+        nearest = base * 2 ** max(1, round(math.log2(short / base)))
+        return [
+            f"config.data.resolution (={height} x {width} pixels) must be config.model.base_size (={base}) times a "
+            f"power of two; try base_size={odd} or a resolution of {nearest}."
+        ]
+    num_up = int(math.log2(factor))
+    num_down = config.model.d_num_down or num_up
+    maps = {
+        "g": {base * 2**i for i in range(num_up + (config.model.name == "resnet"))},
+        "d": {short // 2**i for i in range(1, num_down + 1)},
+    }
+    both = maps["g"] & maps["d"]
+    fields = {"attention_resolutions": both, "g_attention_resolutions": maps["g"], "d_attention_resolutions": maps["d"]}
+    problems = []
+    for field, sizes in fields.items():
+        for resolution in getattr(config.model, field):
+            if resolution not in sizes:
+                problems.append(
+                    f"config.model.{field} (={resolution}) is not the shorter side of any map there; "
+                    f"maps: {', '.join(map(str, sorted(sizes)))}."
+                )
+    if config.model.attention_span >= 0 and config.model.attention_kind != "plain":
+        problems.append(
+            f"config.model.attention_span (={config.model.attention_span}) masks plain attention only; "
+            "set config.model.attention_kind='plain'."
+        )
+    return problems
+
+
+def _check_method(config: Config) -> list[str]:
+    problems = []
+    if config.method.penalty != "none" and config.method.penalty_weight == 0:
+        problems.append("config.method.penalty_weight (=0) turns the penalty off; set config.method.penalty='none'.")
+    if config.method.penalty != "none" and config.model.name == "dcgan" and config.model.d_batch_norm != "none":
+        problems.append(
+            f"config.method.penalty (={config.method.penalty!r}) is defined per image, but batch norm in D mixes the "
+            "images of a batch; set config.model.d_batch_norm='none'."
+        )
+    return problems
+
+
+def _check_batch(config: Config, num_devices: int, num_processes: int) -> list[str]:
+    problems = []
+    devices = config.mesh.data or num_devices
+    if devices > num_devices:
+        problems.append(f"config.mesh.data (={devices}) exceeds the number of devices (={num_devices}).")
+    for count, name in ((devices, "devices"), (num_processes, "processes")):
+        if count > 0 and config.batch_size > 0 and config.batch_size % count:
+            low = config.batch_size // count * count
+            options = f"{low} or {low + count}" if low else f"{count}"
+            problems.append(
+                f"config.batch_size (={config.batch_size}) must be a multiple of the number of {name} (={count}); "
+                f"try {options}."
+            )
+    return problems
