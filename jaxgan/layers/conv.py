@@ -1,0 +1,150 @@
+"""Convolution and transposed convolution with PyTorch's integer padding, each with optional spectral norm."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.typing import DTypeLike
+
+from jaxgan.layers.init import Init
+from jaxgan.layers.linear import add_bias
+from jaxgan.layers.spectral_norm import SpectralNorm, effective_kernel, make_spectral_vector
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+class Conv(nnx.Module):
+    """`torch.nn.Conv2d(in, out, k, stride, padding)` on (B, H, W, in), zero padding, computed in `dtype`.
+
+    Output side: floor((side + 2 padding - k) / stride) + 1. Parameters: `kernel` (k, k, in, out), torch's weight
+    transposed by (2, 3, 1, 0), and `bias` (out,). With `sn` the kernel is divided by its spectral norm, `u` (out,).
+    `gain` is the initial kernel's, see `Init.kernel`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int | tuple[int, int],
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+        sn: SpectralNorm | None = None,
+        init: Init | None = None,
+        gain: float = 1.0,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        init, (kh, kw) = init or Init(), _pair(kernel_size)
+        self.kernel = nnx.Param(init.kernel(rngs, (kh, kw, in_channels, out_channels), gain=gain))
+        self.bias = nnx.Param(init.bias(rngs, out_channels, fan_in=kh * kw * in_channels)) if bias else None
+        self.u = make_spectral_vector(rngs, out_channels, sn)
+        self.stride, self.padding, self.sn, self.dtype = stride, padding, sn, dtype
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        kernel = effective_kernel(self.kernel, self.u, self.sn, train=train).astype(self.dtype)
+        return add_bias(conv(x.astype(self.dtype), kernel, self.stride, self.padding), self.bias)
+
+
+class ConvTranspose(nnx.Module):
+    """`torch.nn.ConvTranspose2d(in, out, k, stride, padding, output_padding)` on (B, H, W, in), in `dtype`.
+
+    Output side: (side - 1) * stride - 2 padding + k + output_padding. Parameters: `kernel` (kh, kw, in, out), torch's
+    weight transposed by (2, 3, 0, 1) with both spatial axes reversed, and `bias` (out,). With `sn` the kernel is
+    divided by its spectral norm; `sn_axis` says where `u` lives: "out" (torch.nn.utils.spectral_norm), or "in"
+    (torchgan, Self-Attention-GAN by heykeetae and its forks), another matrix with another sigma.
+
+    Raises:
+      ValueError: when output_padding is not below the stride, or for an unknown sn_axis.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int | tuple[int, int],
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        bias: bool = True,
+        sn: SpectralNorm | None = None,
+        sn_axis: str = "out",
+        init: Init | None = None,
+        dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        if not 0 <= output_padding < stride:
+            raise ValueError(f"`output_padding` (={output_padding}) must lie in [0, stride (={stride})).")
+        if sn_axis not in ("out", "in"):
+            raise ValueError(f"`sn_axis` (={sn_axis!r}) must be out or in.")
+        init, (kh, kw) = init or Init(), _pair(kernel_size)
+        fan_in = kh * kw * out_channels
+        self.kernel = nnx.Param(init.kernel(rngs, (kh, kw, in_channels, out_channels), torch_fan_in=fan_in))
+        self.bias = nnx.Param(init.bias(rngs, out_channels, fan_in=fan_in)) if bias else None
+        self.u = make_spectral_vector(rngs, out_channels if sn_axis == "out" else in_channels, sn)
+        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+        self.sn, self.axis, self.dtype = sn, -1 if sn_axis == "out" else -2, dtype
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        kernel = effective_kernel(self.kernel, self.u, self.sn, train=train, axis=self.axis).astype(self.dtype)
+        x = x.astype(self.dtype)
+        if x.shape[1:3] == (1, 1) and self.padding == 0 and self.output_padding == 0:
+            y = jnp.einsum("bi,hwio->bhwo", x[:, 0, 0], kernel[::-1, ::-1])  # one pixel: a matrix product
+        else:
+            y = conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
+        return add_bias(y, self.bias)
+
+
+def conv(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0) -> jax.Array:
+    """Cross-correlates x (B, H, W, in) with kernel (kh, kw, in, out) after `padding` zeros on every side."""
+    pads = ((padding, padding),) * 2
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=_LAYOUT)
+
+
+def conv_transpose(
+    x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0, output_padding: int = 0
+) -> jax.Array:
+    """Transposes `conv(., stride, padding)` with kernel (kh, kw, in, out), taps as `ConvTranspose` stores them.
+
+    On CPU the derivatives are our own: XLA's weight gradient of a dilated convolution is about 40 times slower there
+    than the equivalent ordinary convolution gradient. They are exact and can be differentiated again, but not in
+    forward mode. Other back ends use automatic differentiation.
+    """
+    apply = _conv_transpose_cpu if jax.default_backend() == "cpu" else _conv_transpose
+    return apply(x, kernel, stride, padding, output_padding)
+
+
+def _conv_transpose(x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: int) -> jax.Array:
+    lows = (side - 1 - padding for side in kernel.shape[:2])
+    pads = tuple((low, low + output_padding) for low in lows)
+    return lax.conv_general_dilated(x, kernel, (1, 1), pads, lhs_dilation=(stride, stride), dimension_numbers=_LAYOUT)
+
+
+_conv_transpose_cpu = jax.custom_vjp(_conv_transpose, nondiff_argnums=(2, 3, 4))
+
+
+def _forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: int):
+    return _conv_transpose(x, kernel, stride, padding, output_padding), (x, kernel)
+
+
+def _backward(stride: int, padding: int, output_padding: int, saved: tuple[jax.Array, jax.Array], g: jax.Array):
+    """The layer's adjoint in x is conv(g, flipped kernel); its gradient in the kernel is that conv's transpose."""
+    del output_padding  # below the stride, so the strided convolution of g has exactly x's size
+    x, kernel = saved
+    flipped = kernel[::-1, ::-1].swapaxes(2, 3)  # (kh, kw, out, in)
+    adjoint = functools.partial(conv, g, stride=stride, padding=padding)
+    (flipped_grad,) = jax.linear_transpose(adjoint, flipped)(x)
+    return adjoint(flipped), flipped_grad.swapaxes(2, 3)[::-1, ::-1]
+
+
+_conv_transpose_cpu.defvjp(_forward, _backward)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
