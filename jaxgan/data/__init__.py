@@ -1,0 +1,1 @@
+"""Images in: file formats, sources, transforms, and the order in which training sees them."""

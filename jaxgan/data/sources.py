@@ -1,0 +1,74 @@
+"""From a source string to a source: `digits`, `tfds:`, `folder:`, `idx:`, `cifar10:`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data import archives
+from jaxgan.data.errors import DataError
+from jaxgan.data.folder import FolderSource
+from jaxgan.data.source import ArraySource, Source
+from jaxgan.data.tfds import TfdsSource
+
+KNOWN = (
+    "digits[:train|:test]",
+    "tfds:NAME[:SPLIT]",
+    "folder:PATH",
+    "idx:PATH[:train|:test]",
+    "cifar10:PATH[:train|:test]",
+)
+
+
+def open_source(source: str, *, skip_corrupt: bool = False) -> Source:
+    """Opens the images that a source string names; nothing is downloaded.
+
+    Args:
+      source: one of
+        "digits[:train|:test]": the 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships; the parts are a
+          fixed stratified 3:1 split.
+        "tfds:NAME[:SPLIT]": see `jaxgan.data.tfds`.
+        "folder:PATH": see `jaxgan.data.folder`.
+        "idx:PATH[:train|:test]": a folder with MNIST's four files, or one images file; see `jaxgan.data.archives`.
+        "cifar10:PATH[:train|:test]": a folder or archive of CIFAR-10; see `jaxgan.data.archives`.
+      skip_corrupt: leave out image files that do not decode instead of stopping.
+
+    Raises:
+      DataError: if the string is not understood, or its data are absent or damaged.
+    """
+    kind, colon, rest = source.partition(":")
+    if kind == "digits" and rest in ("", "train", "test"):
+        return _open_digits(source, rest)
+    if colon and rest:
+        if kind == "tfds":
+            return TfdsSource(source, rest)
+        if kind == "folder":
+            return FolderSource(source, Path(rest).expanduser(), skip_corrupt=skip_corrupt)
+        path, split = _split_suffix(rest)
+        if kind == "idx":
+            return archives.open_idx(source, path, split)
+        if kind == "cifar10":
+            return archives.open_cifar10(source, path, split or "train")
+    raise DataError(f"data.source (={source!r}) is an unknown source; known: {', '.join(KNOWN)}.")
+
+
+def _split_suffix(rest: str) -> tuple[Path, str]:
+    for split in ("train", "test"):
+        if rest.endswith(f":{split}"):
+            return Path(rest.removesuffix(f":{split}")).expanduser(), split
+    return Path(rest).expanduser(), ""
+
+
+def _open_digits(source: str, split: str) -> ArraySource:
+    from sklearn import datasets, model_selection  # a second, paid only where it is used
+
+    values, labels = datasets.load_digits(return_X_y=True)
+    images = np.rint(values.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)  # 0..16 in the set
+    if split:
+        parts = model_selection.train_test_split(
+            np.arange(len(labels)), test_size=0.25, random_state=0, stratify=labels
+        )
+        rows = parts[0 if split == "train" else 1]
+        images, labels = images[rows], labels[rows]
+    return ArraySource(source, images, labels, [str(digit) for digit in range(10)])
