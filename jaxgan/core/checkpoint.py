@@ -1,0 +1,214 @@
+"""Checkpoints of a run: asynchronous, atomic, checksummed, kept by policy.
+
+Each step is a folder of three items: `train` (the state without its averages), `ema` (the averages alone, all that
+sampling needs) and `run` (JSON: format, configuration, data, checksums). Orbax writes into a temporary folder and
+renames it when complete, so a folder with a step's name is whole; the checksums catch what a rename cannot, e.g. a
+flipped bit on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
+
+from jaxgan.config import CheckpointConfig
+from jaxgan.core import checksum
+from jaxgan.core.state import Average, TrainState
+
+FORMAT = 1  # of the items; a reader refuses a newer one
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written or read; the message says which and what to do."""
+
+
+class Checkpointer:
+    """Writes and reads the checkpoints of one workdir. Every process must call each method."""
+
+    def __init__(self, directory: str | os.PathLike[str], config: CheckpointConfig | None = None):
+        """Opens (and, with a `config`, creates) the folder; leftovers of a save that was cut off are removed then.
+
+        Args:
+          directory: e.g. `runs/digits/checkpoints`.
+          config: when and what to keep; None opens for reading only.
+        """
+        self.directory = os.path.abspath(directory)
+        self._every_steps = config.every_steps if config else 0
+        self._last_refused = -1
+        try:
+            self._manager = ocp.CheckpointManager(self.directory, options=_options(config))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.directory} cannot be used for checkpoints ({_reason(error)}).") from error
+
+    def steps(self) -> list[int]:
+        """Steps with a complete checkpoint, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def latest_step(self) -> int | None:
+        """The newest complete checkpoint, if any."""
+        return self._manager.latest_step()
+
+    def is_due(self, step: int) -> bool:
+        """Whether the settings ask for a checkpoint of this step."""
+        return step > 0 and step % self._every_steps == 0
+
+    def save(self, step: int, state: TrainState, run: Mapping[str, Any], metrics: Mapping[str, float] | None = None):
+        """Starts to save; returns when the arrays are copied, and writes in the background.
+
+        Args:
+          step: number of finished steps; saving the same step twice is a no-op.
+          state: what to save.
+          run: JSON-serialisable facts: "config", "data".
+          metrics: scores of this step, for keeping the best.
+
+        Raises:
+          CheckpointError: this save, or the one before it in the background, failed (e.g. disk full).
+        """
+        if step in self._manager.all_steps():
+            return
+        items = _items(state)
+        sums = {name: checksum.compute(item) for name, item in items.items()}
+        shapes = {name: checksum.shapes(item) for name, item in items.items()}
+        args = ocp.args.Composite(
+            **{name: ocp.args.StandardSave(item) for name, item in items.items()},
+            run=ocp.args.JsonSave(dict(run, format=FORMAT, checksums=sums, shapes=shapes)),
+        )
+        with self._reporting(step):
+            self._manager.save(step, args=args, metrics=dict(metrics) if metrics else None, force=True)
+
+    def wait(self) -> None:
+        """Blocks until the save in the background is complete.
+
+        Raises:
+          CheckpointError: it failed.
+        """
+        with self._reporting(None):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+
+    def check(self) -> None:
+        """Raises CheckpointError if a save in the background has failed; does not wait."""
+        with self._reporting(None):
+            self._manager.check_for_errors()
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def run(self, step: int) -> dict[str, Any]:
+        """Reads the JSON item of a step."""
+        with self._reading(step):
+            found = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))["run"]
+            if not isinstance(found, dict) or not {"format", "checksums", "shapes"} <= set(found):
+                raise ValueError("it was not written by jaxgan")
+            if found["format"] > FORMAT:
+                raise ValueError(f"its format {found['format']} is newer than this version's {FORMAT}; update jaxgan")
+            return found
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """Reads a state.
+
+        Args:
+          step: one of `steps()`.
+          like: a state of the same structure; its shardings say where the arrays go, so any number of devices works.
+
+        Raises:
+          CheckpointError: the checkpoint is absent, truncated, damaged, or of other networks.
+        """
+        run = self.run(step)
+        items = {name: self._restore_item(step, name, item, run) for name, item in _items(like).items()}
+        train = items["train"]
+        return like.replace(step=train["step"], nets=train["nets"], aux=train["aux"], ema=items.get("ema", {}))
+
+    def restore_ema(self, step: int, like: dict[str, Average]) -> dict[str, Average]:
+        """Reads the moving averages alone; see `restore`."""
+        return self._restore_item(step, "ema", like, self.run(step))
+
+    def _restore_item(self, step: int, name: str, like: Any, run: Mapping[str, Any]) -> Any:
+        with self._reading(step):
+            if problem := _mismatch(run["shapes"].get(name, {}), checksum.shapes(like)):
+                raise ValueError(f"it was saved from other networks: {problem}")
+            abstract = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)), like
+            )
+            args = ocp.args.Composite(**{name: ocp.args.StandardRestore(abstract)})
+            # Orbax hands back buffers that may share memory with its own; the donated step needs buffers of its own.
+            restored = jax.tree.map(lambda x: x.copy(), self._manager.restore(step, args=args)[name])
+            if damaged := checksum.mismatches(restored, run["checksums"][name]):
+                raise ValueError(f"checksum of {damaged[0]} does not match: the file is damaged")
+            return restored
+
+    def _reporting(self, step: int | None) -> _Translate:
+        kept = [s for s in self.steps() if s != step]
+        which = "a checkpoint" if step is None else f"the checkpoint of step {step}"
+        rest = f"the one of step {kept[-1]} stays valid" if kept else "there is none before it"
+        return _Translate(f"cannot save {which} in {self.directory} ({{reason}}); {rest}. Free some space and retry.")
+
+    def _reading(self, step: int) -> _Translate:
+        older = [s for s in self.steps() if s < step]
+        fix = f"delete that folder to go on from step {older[-1]}" if older else "use another --workdir"
+        return _Translate(f"{os.path.join(self.directory, str(step))} cannot be read ({{reason}}); {fix}.")
+
+
+class _Translate:
+    """Turns whatever the storage layer raises into one sentence."""
+
+    def __init__(self, template: str):
+        self._template = template
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, CheckpointError):
+            raise CheckpointError(self._template.format(reason=_reason(error))) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost cause, which names the actual problem."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+    items = {"train": {"step": state.step, "nets": state.nets, "aux": state.aux}}
+    return items | {"ema": state.ema} if state.ema else items
+
+
+def _mismatch(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str | None:
+    """Names the first array that the checkpoint has otherwise; the storage layer's own words would be its internals."""
+    for name in sorted(set(saved) | set(wanted)):
+        if saved.get(name) != wanted.get(name):
+            return f"{name} is {saved.get(name, 'absent')} there and {wanted.get(name, 'absent')} here"
+    return None
+
+
+def _options(config: CheckpointConfig | None) -> ocp.CheckpointManagerOptions:
+    if config is None:
+        return ocp.CheckpointManagerOptions(read_only=True)
+    keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep)]
+    if config.keep_every:
+        keep.append(policies.EveryNSteps(config.keep_every))
+    if config.keep_best:
+        # A score that a checkpoint lacks counts as the worst possible.
+        worst = float("inf") if config.best_is_lower else float("-inf")
+        keep.append(
+            policies.BestN(
+                get_metric_fn=lambda metrics: metrics.get(config.best_metric, worst),
+                reverse=config.best_is_lower,
+                n=config.keep_best,
+                keep_checkpoints_without_metrics=False,
+            )
+        )
+    return ocp.CheckpointManagerOptions(
+        enable_async_checkpointing=True,
+        preservation_policy=policies.AnyPreservationPolicy(keep),
+        create=True,
+        cleanup_tmp_directories=True,
+    )

@@ -1,0 +1,109 @@
+"""The boundary between modules and pytrees keeps every weight in its place."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxgan.core import network as network_lib
+from jaxgan.core.network import BoundNetwork
+
+
+class Stack(nnx.Module):
+    """Eleven scalars in a list: in string order "10" comes before "2"."""
+
+    def __init__(self, rngs):
+        self.layers = nnx.List([nnx.Param(jnp.asarray(float(i))) for i in range(11)])
+
+    def __call__(self, x):
+        for i, layer in enumerate(self.layers):
+            x = x + layer[...] * 10.0**-i
+        return x
+
+
+class Named(nnx.Module):
+    """Entries of a dictionary whose names look like numbers, beside a list."""
+
+    def __init__(self, rngs):
+        self.maps = nnx.Dict({str(i): nnx.Param(jnp.asarray(float(i))) for i in (2, 10)})
+        self.layers = nnx.List([nnx.Param(jnp.asarray(7.0))])
+
+    def __call__(self, x):
+        return x + self.maps["2"][...] * 100 + self.maps["10"][...] + self.layers[0][...] * 1000
+
+
+class Counter(nnx.Module):
+    def __init__(self, rngs):
+        self.scale = nnx.Param(jnp.ones(()))
+        self.calls = nnx.BatchStat(jnp.zeros(()))
+
+    def __call__(self, x, *, train):
+        if train:
+            self.calls[...] = self.calls[...] + 1
+        return x * self.scale[...]
+
+
+class OwnNetwork(nnx.Module):
+    """A user's module with flax's own layers and no `train` argument."""
+
+    def __init__(self, rngs):
+        self.linear = nnx.Linear(3, 3, rngs=rngs)
+        self.norm = nnx.BatchNorm(3, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.dropout(self.norm(self.linear(x)))
+
+
+def test_lists_of_modules_have_string_keys_and_keep_their_order():
+    network, params, stats = network_lib.create(Stack, jax.random.key(0))
+    assert list(params["layers"]) == [str(i) for i in range(11)]
+    got, _ = network(params, stats, jnp.zeros(()), train=True)
+    np.testing.assert_allclose(got, sum(i * 10.0**-i for i in range(11)), rtol=1e-6)
+
+
+def test_names_that_look_like_numbers_stay_names():
+    network, params, stats = network_lib.create(Named, jax.random.key(0))
+    assert network.integer_keys == {("layers", "0")}
+    assert float(network(params, stats, jnp.zeros(()), train=True)[0]) == 7210.0
+
+
+def test_a_call_changes_neither_params_nor_stats_in_place():
+    network, params, stats = network_lib.create(Counter, jax.random.key(0))
+    _, new_stats = network(params, stats, jnp.ones(()), train=True)
+    assert stats["calls"] == 0 and new_stats["calls"] == 1
+
+
+def test_bound_networks_remember_stats_only_when_told():
+    network, params, stats = network_lib.create(Counter, jax.random.key(0))
+    bound = BoundNetwork(network, params, stats)
+    bound(jnp.ones(()))
+    assert bound.stats["calls"] == 1
+    bound(jnp.ones(()), update_stats=False)
+    bound(jnp.ones(()), train=False)
+    assert bound.stats["calls"] == 1
+    bound(jnp.ones(()))
+    assert bound.stats["calls"] == 2
+
+
+def test_a_users_module_without_a_train_argument_is_switched():
+    network, params, stats = network_lib.create(OwnNetwork, jax.random.key(0))
+    assert not network.takes_train
+    x = jax.random.normal(jax.random.key(1), (16, 3)) * 3 + 1
+    evaluated, unchanged = network(params, stats, x, train=False)
+    expected = (x @ params["linear"]["kernel"] + params["linear"]["bias"][None]) / jnp.sqrt(1 + 1e-5)
+    np.testing.assert_allclose(evaluated, expected, rtol=1e-5, atol=1e-6)
+    assert jax.tree.all(jax.tree.map(lambda a, b: a is b or bool(jnp.all(a == b)), stats["norm"], unchanged["norm"]))
+    trained, moved = network(params, stats, x, train=True)
+    assert float(jnp.mean(trained == 0)) > 0.2, "dropout is on in training"
+    assert not np.allclose(stats["norm"]["mean"], moved["norm"]["mean"])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_weights_follow_from_the_key(seed):
+    _, a, _ = network_lib.create(OwnNetwork, jax.random.key(seed))
+    _, b, _ = network_lib.create(OwnNetwork, jax.random.key(seed))
+    _, c, _ = network_lib.create(OwnNetwork, jax.random.key(seed + 1))
+    assert jnp.array_equal(a["linear"]["kernel"], b["linear"]["kernel"])
+    assert not jnp.array_equal(a["linear"]["kernel"], c["linear"]["kernel"])
