@@ -1,0 +1,1 @@
+"""What is trained: networks, phases and losses; the trainer knows nothing else of them."""

@@ -1,0 +1,128 @@
+"""From a configuration to the method it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxgan.config import Config, ConfigError, ModelConfig
+from jaxgan.core import ema
+from jaxgan.core.optim import make_optimizer
+from jaxgan.methods.adversarial import Adversarial
+from jaxgan.models import dcgan, mlp, resnet
+
+Builder = Callable[[nnx.Rngs], nnx.Module]
+
+
+def build_method(config: Config, num_classes: int) -> Adversarial:
+    """Returns the adversarial method that `config` describes.
+
+    Args:
+      config: validated settings.
+      num_classes: of the data; 0 = unlabelled.
+
+    Raises:
+      ConfigError: a conditional model on unlabelled data, or more labels without replacement than there are classes.
+    """
+    if config.model.conditional and not num_classes:
+        raise ConfigError(
+            f"config.model.conditional (=True) needs labels, but config.data (source {config.data.source!r}) has none; "
+            "set config.model.conditional=False, or put the images of each class into a sub-folder of its own."
+        )
+    classes = num_classes if config.model.conditional else 0
+    method = config.method
+    if method.fake_labels == "without_replacement" and config.batch_size > max(classes, 0):
+        raise ConfigError(
+            f"config.method.fake_labels (='without_replacement') needs batch_size (={config.batch_size}) <= number of "
+            f"classes (={classes}); set it to 'uniform'."
+        )
+    halflife = config.ema.halflife_images
+    generator, discriminator = build_networks(config, classes)
+    return Adversarial(
+        generator=_reporting(generator),
+        discriminator=_reporting(discriminator),
+        latent_dim=config.model.latent_dim,
+        num_classes=classes,
+        loss_fns=method.loss,
+        g_tx=make_optimizer(config.g_optim),
+        d_tx=make_optimizer(config.d_optim),
+        num_d_steps=config.num_d_steps,
+        ema_decay=ema.decay_of_halflife(halflife, config.batch_size) if halflife else None,
+        ema_start_step=config.ema.start_step,
+        penalty=method.penalty,
+        penalty_weight=method.penalty_weight,
+        weight_clip=method.weight_clip,
+        d_loss_scale=method.d_loss_scale,
+        joint_forward=method.joint_forward,
+        d_stats_in_g_step=method.d_stats_in_g_step,
+        reuse_latents=method.reuse_latents,
+        fake_labels=method.fake_labels,
+    )
+
+
+def _reporting(build: Builder) -> Builder:
+    """The networks check their own arguments; here those are the user's settings."""
+
+    def build_or_explain(rngs: nnx.Rngs) -> nnx.Module:
+        try:
+            return build(rngs)
+        except ValueError as error:
+            raise ConfigError(f"config.model describes no network: {error}") from error
+
+    return build_or_explain
+
+
+def build_networks(config: Config, num_classes: int) -> tuple[Builder, Builder]:
+    """Returns the builders of G and D; their arguments are the fields of `ModelConfig` that the family reads."""
+    model = config.model
+    image: dict[str, Any] = {
+        "resolution": config.data.height_width,
+        "init": model.init,
+        "dtype": jnp.dtype(config.dtype),
+    }
+    g_image: dict[str, Any] = image | {"out_channels": config.data.channels, "latent_dim": model.latent_dim}
+    d_image: dict[str, Any] = image | {"in_channels": config.data.channels}
+    if model.name == "mlp":
+        return (
+            lambda rngs: mlp.MLPGenerator(**g_image, hidden=model.g_hidden, slope=model.g_slope, rngs=rngs),
+            lambda rngs: mlp.MLPDiscriminator(**d_image, hidden=model.d_hidden, slope=model.d_slope, rngs=rngs),
+        )
+    g_kwargs: dict[str, Any] = g_image | _shared(model, "g")
+    d_kwargs: dict[str, Any] = d_image | _shared(model, "d")
+    norm: dict[str, Any] = {"bn_decay": model.bn_decay, "bn_eps": model.bn_eps}
+    if model.name == "resnet":
+        d_kwargs |= {"wide": model.d_wide, "num_down": model.d_num_down, "pool": model.d_pool}
+        return (
+            lambda rngs: resnet.ResNetGenerator(**g_kwargs, **norm, num_classes=num_classes, rngs=rngs),
+            lambda rngs: resnet.ResNetDiscriminator(**d_kwargs, num_classes=num_classes, rngs=rngs),
+        )
+    dcgan_kwargs: dict[str, Any] = norm | {
+        "conv_bias": model.conv_bias,
+        "last_activation": model.last_activation,
+        "bn_scale_mean": model.bn_scale_mean,
+    }
+    g_kwargs |= dcgan_kwargs | {"slope": model.g_slope, "sn_axis": model.sn_axis}
+    d_kwargs |= dcgan_kwargs | {"slope": model.d_slope, "batch_norm": model.d_batch_norm, "tanh": model.d_tanh}
+    return (
+        lambda rngs: dcgan.DCGANGenerator(**g_kwargs, rngs=rngs),
+        lambda rngs: dcgan.DCGANDiscriminator(**d_kwargs, rngs=rngs),
+    )
+
+
+def _shared(model: ModelConfig, network: str) -> dict[str, Any]:
+    """What the convolutional families have in common; `network` is "g" or "d"."""
+    attention = model.attention_resolutions + getattr(model, f"{network}_attention_resolutions")
+    return {
+        "channels": getattr(model, f"{network}_channels"),
+        "widths": getattr(model, f"{network}_widths"),
+        "base_size": model.base_size,
+        "attention_resolutions": attention,
+        "attention_kind": model.attention_kind,
+        "attention_span": model.attention_span,
+        "spectral_norm": getattr(model, f"{network}_spectral_norm"),
+        "sn_iters": model.sn_iters,
+        "sn_eps": model.sn_eps,
+    }
