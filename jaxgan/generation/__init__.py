@@ -1,0 +1,1 @@
+"""Generation: opening finished runs, drawing samples, and writing images."""

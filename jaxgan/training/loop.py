@@ -1,0 +1,198 @@
+"""THE loop. Read `train` from top to bottom to know what a run does, in which order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgan import config as config_lib
+from jaxgan.config import Config
+from jaxgan.core import sharding as sharding_lib
+from jaxgan.core.checkpoint import Checkpointer
+from jaxgan.core.network import Network
+from jaxgan.core.state import TrainState
+from jaxgan.data.pipeline import Dataset, open_dataset
+from jaxgan.generation import sampler as sampler_lib
+from jaxgan.methods.base import Method
+from jaxgan.training import recording
+from jaxgan.training import setup as setup_lib
+from jaxgan.training import workdir as workdir_lib
+from jaxgan.training.metrics import MetricWindow, NonFiniteError
+from jaxgan.training.status import StatusLine
+from jaxgan.training.writers import make_writer
+
+Evaluate = Callable[[TrainState, Mapping[str, Network]], Mapping[str, float]]
+
+
+def train(
+    config: Config,
+    workdir: str | os.PathLike[str],
+    *,
+    method: Method | None = None,
+    dataset: Dataset | None = None,
+    evaluate: Evaluate | None = None,
+    accept_config_change: bool = False,
+) -> TrainState:
+    """Trains until `config.total_steps`, going on from the newest checkpoint in `workdir`.
+
+    Calling it again with the same arguments after any interruption continues bit-exactly.
+
+    Args:
+      config: the settings.
+      workdir: folder of the run; see DESIGN of the workdir in README.
+      method: what to train; None = what `config` describes.
+      dataset: the data; None = `config.data`.
+      evaluate: called every `config.eval.every_steps` with the state and the networks; returns scores by name.
+      accept_config_change: go on in a workdir that was trained with other settings.
+
+    Returns:
+      The final state, or the saved one if SIGTERM or Ctrl-C asked to stop.
+
+    Raises:
+      ConfigError, DataError, WorkdirError, CheckpointError, NonFiniteError: each with one sentence for the user.
+    """
+    setup_lib.validate(config)
+    workdir, is_primary = Path(workdir), jax.process_index() == 0
+    dataset = open_dataset(config.data) if dataset is None else dataset
+    setup = setup_lib.prepare(config, dataset.spec, method)
+    workdir_lib.claim(workdir, config, dataset.spec, accept_changes=accept_config_change, is_primary=is_primary)
+    images_per_step = config.batch_size * config.num_d_steps
+    status = StatusLine(total_steps=config.total_steps, images_per_step=images_per_step, enabled=is_primary)
+    checkpointer = Checkpointer(workdir / "checkpoints", config.checkpoint)
+    run = {"config": config_lib.to_dict(config), "data": workdir_lib.describe_data(dataset.spec)}
+
+    state, first_step = setup.state, 0
+    if (latest := checkpointer.latest_step()) is not None:
+        status.note(f"restoring step {latest:,} ...")
+        state, first_step = checkpointer.restore(latest, state), latest
+    if first_step >= config.total_steps:
+        status.note(f"step {first_step:,} of {config.total_steps:,} is done; raise --config.total_steps to go on.")
+        checkpointer.close()
+        return state
+
+    writer = make_writer(workdir, resume_step=latest, is_primary=is_primary)
+    record = recording.Recorder(workdir, config, writer, status, is_primary=is_primary)
+    record.start(setup, dataset, first_step)
+    status.note("compiling the train step ...")
+    train_step = setup.lower().compile()
+    sampler = sampler_lib.make_sampler(setup.method, setup.networks, sharding=sharding_lib.replicated(setup.mesh))
+    inputs = jax.device_put(
+        sampler_lib.fixed_inputs(setup.method, config.seed, config.sample.rows, config.sample.columns),
+        sharding_lib.replicated(setup.mesh),
+    )
+    window = MetricWindow(setup.metric_names)
+    batches = dataset.batches(
+        seed=config.seed,
+        batch_size=config.batch_size,
+        num_d_steps=config.num_d_steps,
+        start_step=first_step,
+        stop_step=config.total_steps,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    with contextlib.ExitStack() as stack:
+        for closing in (status.close, writer.close, checkpointer.close, batches.close, record.close):
+            stack.callback(closing)
+        stop = stack.enter_context(_StopRequest())
+        stack.enter_context(_last_checkpoint_named(checkpointer))
+        stack.enter_context(jax.transfer_guard("disallow"))
+        # The order of operations matters: an event sees the state after `step` updates, metrics are fetched one step
+        # late so that the device never waits for the host, and a state is checked before it is saved.
+        for step in range(first_step + 1, config.total_steps + 1):
+            batch = sharding_lib.put_batch(next(batches), setup.mesh)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step):
+                state, metrics = train_step(state, batch, setup.root_key)
+            window.add(step, metrics)
+            record.step_done(step)
+            if step == first_step + 1:
+                jax.block_until_ready(metrics)
+                status.restart(step)
+            if (late := step - 1) > first_step and late % config.log.every_steps == 0:
+                record.metrics(late, window.fetch(late))
+                checkpointer.check()
+            last = step == config.total_steps or stop.requested(step)
+            draws = _is_due(step, config.sample.every_steps) or step == config.total_steps
+            evaluates = evaluate is not None and _is_due(step, config.eval.every_steps)
+            if last or draws or evaluates or checkpointer.is_due(step):
+                jax.block_until_ready(metrics)  # else the events below would be charged for the steps before them
+            if draws:
+                with status.waiting("drawing samples ..."):
+                    record.samples(step, sampler_lib.sample_grids(sampler, state.nets, state.ema, inputs))
+            scores: Mapping[str, float] = {}
+            if evaluate is not None and evaluates:
+                with status.waiting("evaluating ..."), jax.transfer_guard("allow"):
+                    scores = record.scores(step, evaluate(state, setup.networks))
+            if last or scores or checkpointer.is_due(step):
+                with status.waiting(f"saving step {step:,} ..."):
+                    metrics_now = window.fetch(step)
+                    if step % config.log.every_steps == 0 or last:
+                        record.metrics(step, metrics_now)
+                    with jax.transfer_guard("allow"):
+                        checkpointer.save(step, state, run, scores)
+            if last:
+                break
+        checkpointer.wait()
+    record.finished(step, stopped=stop.signal_name if step < config.total_steps else None)
+    return state
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+@contextlib.contextmanager
+def _last_checkpoint_named(checkpointer: Checkpointer) -> Iterator[None]:
+    """Adds to a non-finite loss what the user needs next: where to go on from."""
+    try:
+        yield
+    except NonFiniteError as error:
+        with contextlib.suppress(Exception):
+            checkpointer.wait()
+        latest = checkpointer.latest_step()
+        good = f"the last good checkpoint is step {latest}" if latest is not None else "there is no checkpoint yet"
+        error.args = (
+            f"{error.args[0]}; {good}. Nothing after it was saved: lower the learning rate or change the seed, and "
+            "start again from there with --accept_config_change.",
+        )
+        raise
+
+
+class _StopRequest:
+    """SIGTERM and Ctrl-C ask the loop to finish its step, save and return; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._previous: dict[int, Any] = {}
+        self.signal_name: str | None = None
+
+    def __enter__(self) -> _StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: types.FrameType | None) -> None:
+        if self._event.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal_name = signal.Signals(number).name
+        self._event.set()
+
+    def requested(self, step: int) -> bool:
+        """Whether to stop after this step; all processes agree on it."""
+        if jax.process_count() == 1:
+            return self._event.is_set()
+        from jax.experimental import multihost_utils
+
+        return bool(multihost_utils.reached_preemption_sync_point(step))

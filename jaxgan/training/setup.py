@@ -1,0 +1,99 @@
+"""Everything that stands before the first step: data, method, devices, state, compiled step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import config as config_lib
+from jaxgan.config import Config
+from jaxgan.core import sharding as sharding_lib
+from jaxgan.core.network import Network
+from jaxgan.core.state import TrainState, init_state
+from jaxgan.data.pipeline import DataSpec
+from jaxgan.methods.base import Method
+from jaxgan.methods.registry import build_method
+from jaxgan.training.step import make_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What the loop works with."""
+
+    config: Config
+    method: Method
+    networks: Mapping[str, Network]
+    mesh: jax.sharding.Mesh
+    state: TrainState  # of step 0
+    root_key: jax.Array
+    metric_names: tuple[str, ...]  # entries of the vector that the step returns, in order of computation
+    lower: Callable[[], Any]  # the step, traced and lowered for these shapes; `.compile()` makes it run
+
+
+def validate(config: Config) -> None:
+    """Checks the settings against this machine; raises ConfigError listing every problem."""
+    config_lib.validate(config, num_devices=len(jax.devices()), num_processes=jax.process_count())
+
+
+def prepare(config: Config, data: DataSpec, method: Method | None = None) -> Setup:
+    """Builds the state of step 0 and the step function.
+
+    Args:
+      config: validated settings.
+      data: shape and classes of the data.
+      method: what to train; None = what `config` describes.
+    """
+    method = build_method(config, data.num_classes) if method is None else method
+    mesh = sharding_lib.make_mesh(config.mesh)
+    replicated, batched = sharding_lib.replicated(mesh), sharding_lib.batch_sharding(mesh)
+    specs = method.networks
+    state, networks = init_state(
+        {name: spec.build for name, spec in specs.items()},
+        {name: spec.tx for name, spec in specs.items()},
+        tuple(name for name, spec in specs.items() if spec.ema_decay is not None),
+        method.init_aux(),
+        seed=config.seed,
+        sharding=replicated,
+    )
+    unroll = sharding_lib.unroll_d_steps(config.mesh.unroll_d_steps)
+    step = make_step(method, networks, scaling=config.data.scaling, unroll=unroll)
+    names: list[str] = []
+
+    def packed_step(state: TrainState, batch: Any, root: jax.Array) -> tuple[TrainState, jax.Array]:
+        state, metrics = step(state, batch, root)
+        names[:] = metrics  # the order of computation, which a dictionary returned through jit would lose
+        return state, jnp.stack([metrics[name].astype(jnp.float32) for name in names])
+
+    jitted = jax.jit(
+        packed_step,
+        in_shardings=(replicated, batched, replicated),
+        out_shardings=replicated,
+        donate_argnums=(0,),
+    )
+    root_key = jax.device_put(jax.random.key(config.seed), replicated)
+    batch = batch_shape(config, data)
+    jax.eval_shape(packed_step, state, batch, root_key)  # fills `names`
+    return Setup(
+        config=config,
+        method=method,
+        networks=networks,
+        mesh=mesh,
+        state=state,
+        root_key=root_key,
+        metric_names=tuple(names),
+        lower=lambda: jitted.lower(state, batch, root_key),
+    )
+
+
+def batch_shape(config: Config, data: DataSpec) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of the global batch of one step."""
+    lead = (config.num_d_steps, config.batch_size)
+    return {
+        "images": jax.ShapeDtypeStruct((*lead, data.height, data.width, data.channels), np.uint8),
+        "labels": jax.ShapeDtypeStruct(lead, np.int32),
+    }

@@ -1,0 +1,129 @@
+"""The folder of a run: `config.json` and `run.json`, and the check that it is this run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgan import config as config_lib
+from jaxgan.config import Config
+from jaxgan.data.pipeline import DataSpec
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "clu", "jaxgan")
+
+
+class WorkdirError(RuntimeError):
+    """The workdir cannot hold this run; the message says why and what to do."""
+
+
+def claim(workdir: Path, config: Config, data: DataSpec, *, accept_changes: bool, is_primary: bool) -> None:
+    """Makes `workdir` this run's folder, or checks that it already is, and writes `config.json` and `run.json`.
+
+    Args:
+      workdir: created if absent.
+      config: the resolved settings.
+      data: what the data source holds.
+      accept_changes: go on although settings or data differ from those of the run so far.
+      is_primary: False on all processes but one: they check and write nothing.
+
+    Raises:
+      WorkdirError: not writable, not a jaxgan workdir, or (naming the fields) trained with other settings or data.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        _check_same_run(workdir, config, data, accept_changes)
+        if is_primary:
+            write_json(workdir / "config.json", config_lib.to_dict(config))
+            write_json(workdir / "run.json", describe_run(data))
+    except OSError as error:
+        raise WorkdirError(
+            f"workdir {workdir} is not writable ({error.strerror or error}); choose another with --workdir."
+        ) from error
+
+
+def _check_same_run(workdir: Path, config: Config, data: DataSpec, accept_changes: bool) -> None:
+    if not (workdir / "config.json").exists():
+        if any((workdir / "checkpoints").glob("[0-9]*")):
+            raise WorkdirError(
+                f"{workdir} holds checkpoints but no config.json, so it is not a complete workdir of jaxgan; "
+                "choose another with --workdir."
+            )
+        return
+    try:
+        old = config_lib.from_dict(json.loads((workdir / "config.json").read_text()))
+    except (ValueError, AttributeError) as error:
+        raise WorkdirError(
+            f"{workdir / 'config.json'} is not a configuration of this version ({error}); choose another --workdir."
+        ) from error
+    changes = [
+        f"config.{name} ({before!r} -> {after!r})"
+        for name, (before, after) in config_lib.differences(old, config).items()
+    ]
+    changes += [f"data.{name} ({before!r} -> {after!r})" for name, before, after in _data_changes(workdir, data)]
+    if changes and not accept_changes:
+        raise WorkdirError(
+            f"{workdir} was trained with other settings: {', '.join(changes)}; choose another --workdir, or pass "
+            "--accept_config_change to go on with the new ones."
+        )
+
+
+def _data_changes(workdir: Path, data: DataSpec) -> list[tuple[str, Any, Any]]:
+    try:
+        old = json.loads((workdir / "run.json").read_text())["data"]
+    except (OSError, ValueError, KeyError):
+        return []
+    new = describe_data(data)
+    return [(name, old.get(name), new[name]) for name in ("num_images", "num_classes") if old.get(name) != new[name]]
+
+
+def describe_data(data: DataSpec) -> dict[str, Any]:
+    """Returns the facts of the data as JSON-serialisable values."""
+    return json.loads(json.dumps(dataclasses.asdict(data)))
+
+
+def describe_run(data: DataSpec) -> dict[str, Any]:
+    """Returns what a result depends on beside its configuration: revision, versions, devices, data."""
+    devices = jax.devices()
+    return {
+        "git_revision": _git_revision(),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "devices": {"kind": devices[0].device_kind, "count": len(devices), "processes": jax.process_count()},
+        "platform": platform.platform(),
+        "data": describe_data(data),
+    }
+
+
+def write_json(path: Path, tree: Mapping[str, Any]) -> None:
+    """Writes a JSON file atomically."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(tree, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """Revision of the code that runs, with "+changes" if its files differ from it; None outside of a checkout."""
+    folder = Path(__file__).parent
+
+    def git(*args: str) -> str:
+        return subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

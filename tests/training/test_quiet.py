@@ -1,0 +1,45 @@
+"""Orbax's routine messages disappear, its warnings and everyone else's messages do not."""
+
+import logging
+import warnings
+
+import pytest
+from absl import logging as absl_logging
+
+from jaxgan.training.quiet import quiet_logs
+
+
+@pytest.fixture
+def handler():
+    handler = absl_logging.get_absl_handler()
+    before = list(handler.filters)
+    with warnings.catch_warnings():
+        quiet_logs()
+        yield handler
+    handler.filters[:] = before
+
+
+def shows(handler, path, level):
+    return bool(handler.filter(logging.LogRecord("absl", level, path, 1, "text", None, None)))
+
+
+@pytest.mark.parametrize("path", ["/lib/site-packages/orbax/checkpoint/manager.py", "C:\\lib\\orbax\\checkpoint.py"])
+def test_only_orbax_below_warning_is_dropped(handler, path):
+    assert not shows(handler, path, logging.INFO)
+    assert shows(handler, path, logging.WARNING)
+    assert shows(handler, "/lib/site-packages/jax/core.py", logging.INFO)
+
+
+def test_calling_twice_adds_one_filter(handler):
+    count = len(handler.filters)
+    quiet_logs()
+    assert len(handler.filters) == count
+
+
+def test_the_warning_per_restored_array_is_ignored(handler):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quiet_logs()
+        warnings.warn("Sharding info not provided when restoring. Populating ...", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    assert [str(warning.message) for warning in caught] == ["something else"]
