@@ -306,21 +306,23 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def validate(config: Config, *, num_devices: int = 1, num_processes: int = 1) -> None:
+def validate(config: Config, *, num_devices: int = 1, num_processes: int = 1, own_method: bool = False) -> None:
     """Checks everything that can be known before reading data.
 
     Args:
       config: the resolved settings.
       num_devices: devices of all processes together.
       num_processes: processes that read data.
+      own_method: the networks and losses come from elsewhere, so `config.model` and `config.method` are not read.
 
     Raises:
       ConfigError: one message that lists every problem found.
     """
     flat = flatten(config)
     problems = _check_values(flat)
-    problems += _check_model(config)
-    problems += _check_method(config)
+    if not own_method:
+        problems += _check_model(config)
+        problems += _check_method(config)
     problems += _check_batch(config, num_devices, num_processes)
     if problems:
         raise ConfigError(" ".join(problems))

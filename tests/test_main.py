@@ -19,6 +19,7 @@ TINY = (
     "--config.model.d_channels=8",
     "--config.batch_size=8",
     "--config.total_steps=2",
+    "--config.mesh.data=2",
     "--config.sample.rows=2",
     "--config.sample.columns=2",
 )

@@ -47,7 +47,7 @@ def train(
 
     Args:
       config: the settings.
-      workdir: folder of the run; see DESIGN of the workdir in README.
+      workdir: folder of the run; README says what lies in it.
       method: what to train; None = what `config` describes.
       dataset: the data; None = `config.data`.
       evaluate: called every `config.eval.every_steps` with the state and the networks; returns scores by name.
@@ -59,7 +59,7 @@ def train(
     Raises:
       ConfigError, DataError, WorkdirError, CheckpointError, NonFiniteError: each with one sentence for the user.
     """
-    setup_lib.validate(config)
+    setup_lib.validate(config, own_method=method is not None)
     workdir, is_primary = Path(workdir), jax.process_index() == 0
     dataset = open_dataset(config.data) if dataset is None else dataset
     setup = setup_lib.prepare(config, dataset.spec, method)

@@ -20,7 +20,7 @@ class MetricWindow:
     """Holds the metrics of the last steps as device arrays, so that no step waits for its own numbers."""
 
     def __init__(self, names: Sequence[str]):
-        """Args: names: of the entries of each step's vector, in the order in which they are computed."""
+        """Args: names: of the entries of each step's vector, phase by phase."""
         self._names = list(names)
         self._pending: list[tuple[int, jax.Array]] = []
 
@@ -32,7 +32,7 @@ class MetricWindow:
         """Takes the steps up to `up_to` out, checks each, and returns the metrics of the last of them.
 
         Raises:
-          NonFiniteError: for the first value that is not finite, in order of steps and of computation.
+          NonFiniteError: for the first value that is not finite, in order of steps and of phases.
         """
         due = [(step, vector) for step, vector in self._pending if step <= up_to]
         self._pending = self._pending[len(due) :]

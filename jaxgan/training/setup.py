@@ -31,13 +31,15 @@ class Setup:
     mesh: jax.sharding.Mesh
     state: TrainState  # of step 0
     root_key: jax.Array
-    metric_names: tuple[str, ...]  # entries of the vector that the step returns, in order of computation
+    metric_names: tuple[str, ...]  # entries of the vector that the step returns, phase by phase
     lower: Callable[[], Any]  # the step, traced and lowered for these shapes; `.compile()` makes it run
 
 
-def validate(config: Config) -> None:
+def validate(config: Config, *, own_method: bool = False) -> None:
     """Checks the settings against this machine; raises ConfigError listing every problem."""
-    config_lib.validate(config, num_devices=len(jax.devices()), num_processes=jax.process_count())
+    config_lib.validate(
+        config, num_devices=len(jax.devices()), num_processes=jax.process_count(), own_method=own_method
+    )
 
 
 def prepare(config: Config, data: DataSpec, method: Method | None = None) -> Setup:
@@ -66,7 +68,7 @@ def prepare(config: Config, data: DataSpec, method: Method | None = None) -> Set
 
     def packed_step(state: TrainState, batch: Any, root: jax.Array) -> tuple[TrainState, jax.Array]:
         state, metrics = step(state, batch, root)
-        names[:] = metrics  # the order of computation, which a dictionary returned through jit would lose
+        names[:] = metrics  # in the order of the phases, which a dictionary returned through jit would lose
         return state, jnp.stack([metrics[name].astype(jnp.float32) for name in names])
 
     jitted = jax.jit(
