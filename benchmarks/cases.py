@@ -82,7 +82,7 @@ def load_case(preset: str | None, recipe: str | None, overrides: Sequence[str], 
       OSError: the recipe cannot be read.
     """
     if recipe is not None:
-        from benchmarks.digits_proof import load_recipe  # brings in what reading data needs
+        from benchmarks.recipe import load_recipe  # brings in what reading data needs
 
         case = Case(Path(recipe).stem, load_recipe(Path(recipe)), 1000)
     else:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import tempfile
 import time
@@ -28,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.svm import SVC
 
+from benchmarks.recipe import load_recipe
 from jaxgan import config as config_lib
 from jaxgan.core import sharding
 from jaxgan.data.pipeline import open_dataset
@@ -41,15 +41,6 @@ RECIPE = Path(__file__).parent.parent / "configs" / "digits.py"
 SAMPLES_PER_CLASS = 200
 
 
-def load_recipe(path: Path) -> config_lib.Config:
-    """Returns the resolved settings of a recipe file."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return config_lib.from_dict(module.get_config().to_dict())
-
-
 def features(images: np.ndarray) -> np.ndarray:
     """Brings float images (N, 16, 16, 1) in [-1, 1] to (N, 64) in 0 ... 16."""
     pooled = images.reshape(-1, 8, 2, 8, 2).mean(axis=(2, 4))
@@ -60,7 +51,7 @@ def real_features(config: config_lib.Config, split: str) -> tuple[np.ndarray, np
     """Returns features and labels of the `train` or `test` part of the real images."""
     dataset = open_dataset(dataclasses.replace(config.data, source=f"digits:{split}"))
     images, labels = dataset.gather(np.arange(dataset.spec.num_images))
-    return features(np.asarray(to_float(images, scaling=config.data.scaling))), labels
+    return features(np.asarray(to_float(jnp.asarray(images), scaling=config.data.scaling))), labels
 
 
 def draw(config: config_lib.Config, state, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +65,10 @@ def draw(config: config_lib.Config, state, seed: int) -> tuple[np.ndarray, np.nd
     return features(np.asarray(sampler(variables, {"z": z, "labels": jnp.asarray(labels)}))), labels
 
 
+def classifier() -> SVC:
+    return SVC(gamma=0.001)  # pyright: ignore[reportArgumentType] (the library's types know the strings only)
+
+
 def prove(seed: int, config: config_lib.Config) -> dict[str, float]:
     """Trains with one seed and returns the figures."""
     data = dataclasses.replace(config.data, source="digits:train")
@@ -85,8 +80,7 @@ def prove(seed: int, config: config_lib.Config) -> dict[str, float]:
     train_x, train_y = real_features(config, "train")
     test_x, test_y = real_features(config, "test")
     fake_x, fake_y = draw(config, state, seed)
-    judge = SVC(gamma=0.001).fit(train_x, train_y)
-    student = SVC(gamma=0.001).fit(fake_x, fake_y)
+    judge, student = classifier().fit(train_x, train_y), classifier().fit(fake_x, fake_y)
     return {
         "seed": seed,
         "judge_on_held_out_real": judge.score(test_x, test_y),

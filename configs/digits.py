@@ -13,18 +13,18 @@ from jaxgan import config as jaxgan_config
 
 def get_config() -> ConfigDict:
     config = jaxgan_config.default()
-    config.total_steps = 2_000
-    config.batch_size = 64
+    config.total_steps = 1_500
+    config.batch_size = 32
     config.data.source = "digits"
     config.data.resolution = 16
     config.data.channels = 1
     config.model.latent_dim = 64
-    config.model.g_channels = 32
-    config.model.d_channels = 32
+    config.model.g_widths = (64, 32, 16)
+    config.model.d_widths = (16, 64, 128)  # a wider D keeps the classes from collapsing to few shapes
     config.model.attention_resolutions = (8,)
-    config.g_optim.lr = 2e-4
-    config.d_optim.lr = 8e-4
-    config.ema.halflife_images = 5_000
+    config.g_optim.lr = 4e-4
+    config.d_optim.lr = 1.6e-3
+    config.ema.halflife_images = 6_000
     config.checkpoint.every_steps = 500
     config.sample.every_steps = 500
     return config

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from jaxgan import config as config_lib
+from jaxgan import config_rules
 from jaxgan.config import Config, ConfigError, DataConfig, MethodConfig, ModelConfig, OptimConfig
 
 
@@ -19,12 +20,12 @@ def change(**groups) -> Config:
 
 def problems(**groups) -> str:
     with pytest.raises(ConfigError) as error:
-        config_lib.validate(change(**groups))
+        config_rules.validate(change(**groups))
     return str(error.value)
 
 
 def test_the_default_is_valid_and_survives_the_round_trip():
-    config_lib.validate(Config())
+    config_rules.validate(Config())
     assert config_lib.from_dict(config_lib.to_dict(Config())) == Config()
     assert config_lib.from_dict(config_lib.default().to_dict()) == Config()
 
@@ -112,28 +113,28 @@ def test_every_problem_is_listed():
 )
 def test_the_batch_must_be_divisible(devices, processes, text):
     with pytest.raises(ConfigError) as error:
-        config_lib.validate(change(batch_size=61), num_devices=devices, num_processes=processes)
+        config_rules.validate(change(batch_size=61), num_devices=devices, num_processes=processes)
     assert text in str(error.value)
 
 
 def test_more_devices_than_there_are():
     with pytest.raises(ConfigError, match=r"mesh.data \(=4\) exceeds the number of devices \(=2\)"):
-        config_lib.validate(change(mesh={"data": 4}), num_devices=2)
+        config_rules.validate(change(mesh={"data": 4}), num_devices=2)
 
 
 @pytest.mark.parametrize(
     ("resolution", "width", "base"), [(32, 0, 4), (96, 0, 6), (96, 0, 3), (64, 128, 4), (48, 32, 4), (128, 0, 4)]
 )
 def test_resolutions_that_the_networks_can_make(resolution, width, base):
-    config_lib.validate(change(data={"resolution": resolution, "width": width}, model={"base_size": base}))
+    config_rules.validate(change(data={"resolution": resolution, "width": width}, model={"base_size": base}))
 
 
 def test_every_choice_and_range_names_a_field():
     flat = config_lib.flatten(Config())
-    for table in (config_lib._CHOICES, config_lib._POSITIVE, config_lib._NOT_NEGATIVE, config_lib._FRACTIONS):
+    for table in (config_rules._CHOICES, config_rules._POSITIVE, config_rules._NOT_NEGATIVE, config_rules._FRACTIONS):
         assert set(table) <= set(flat)
     model = {field.name for field in dataclasses.fields(ModelConfig)}
-    for unused in config_lib._UNUSED.values():
+    for unused in config_rules._UNUSED.values():
         assert set(unused) <= model
     for free in config_lib.FREE_ON_RESUME:
         assert any(name == free or name.startswith(free) for name in flat)

@@ -25,6 +25,7 @@ FLOORS = {
     "objectives": 1,
     "data": 1,
     "config": 1,
+    "config_rules": 2,
     "root": 0,  # jaxgan/__init__.py: the version, nothing imported
 }
 ONLY = {"models": {"layers"}, "core": {"config"}, "data": {"config"}}

@@ -38,6 +38,11 @@ def environment():
     return keep | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
 
 
+def without_cache():
+    """For processes that cannot write whole files: they must not leave broken entries to the others."""
+    return environment() | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+
+
 def run(workdir, *args, prelude=""):
     return subprocess.run(
         command(workdir, *args, prelude=prelude),
@@ -124,19 +129,24 @@ def test_a_polite_stop_saves_at_once_and_exits_cleanly(tmp_path, number):
     assert last.returncode == 0 and f"restoring step {step:,}" in last.stderr
 
 
-def test_a_full_disk_leaves_the_previous_checkpoint_valid(tmp_path):
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_a_full_disk_leaves_the_previous_checkpoint_valid(tmp_path, when):
     first = run(tmp_path, "--config.total_steps=2", "--config.checkpoint.every_steps=2")
     assert first.returncode == 0, first.stderr
-    # A limit on the size of files makes every larger write fail, as a full disk does.
-    full = (
-        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
-    )
-    second = run(tmp_path, "--config.total_steps=4", "--config.checkpoint.every_steps=2", prelude=full)
+    if when == "before":
+        full = "import collections, shutil; shutil.disk_usage = lambda _: collections.namedtuple('U', 'free')(9_000)"
+    else:  # a limit on the size of files makes every larger write fail, as a disk does that fills up meanwhile
+        full = (
+            "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
+        )
+    small = ("--config.sample.rows=2", "--config.sample.columns=2")  # only the checkpoint exceeds the limit
+    second = run(tmp_path, "--config.total_steps=4", "--config.checkpoint.every_steps=2", *small, prelude=full)
     lines = [line for line in second.stderr.splitlines() if line.startswith("jaxgan: ")]
     assert second.returncode == 2 and len(lines) == 1, second.stderr
     assert "cannot save" in lines[0] and "step 2 stays valid" in lines[0]
-    assert "Traceback" not in second.stderr
+    if when == "before":
+        assert "0.0 MiB are free" in lines[0] and "Traceback" not in second.stderr
     third = run(tmp_path, "--config.total_steps=4")
     assert third.returncode == 0 and "restoring step 2" in third.stderr, third.stderr
 

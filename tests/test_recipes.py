@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxgan import config as config_lib
+from jaxgan import config_rules
 from jaxgan.core.checkpoint import Checkpointer
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +36,7 @@ def test_none_is_missing():
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_validates_and_documents_itself(path):
     module, config = load(path)
-    config_lib.validate(config, num_devices=8, num_processes=2)
+    config_rules.validate(config, num_devices=8, num_processes=2)
     for heading in ("Paper:", "Command:", "Hardware:", "Measured:"):
         assert heading in module.__doc__
     assert re.search(rf"python -m jaxgan\.main --config=configs/{path.name}", module.__doc__)

@@ -8,8 +8,11 @@ flipped bit on the disk.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import re
+import shutil
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -46,12 +49,14 @@ class Checkpointer:
             raise CheckpointError(f"{self.directory} cannot be used for checkpoints ({_reason(error)}).") from error
 
     def steps(self) -> list[int]:
-        """Steps with a complete checkpoint, ascending."""
-        return sorted(self._manager.all_steps())
+        """Steps with a complete checkpoint on the disk, ascending; a save in the background is not among them."""
+        # Orbax's own list counts a save from its beginning, even if it fails. A complete one has its plain number.
+        names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
+        return sorted(int(name) for name in names if name.isdigit())
 
     def latest_step(self) -> int | None:
         """The newest complete checkpoint, if any."""
-        return self._manager.latest_step()
+        return max(self.steps(), default=None)
 
     def is_due(self, step: int) -> bool:
         """Whether the settings ask for a checkpoint of this step."""
@@ -71,6 +76,7 @@ class Checkpointer:
         """
         if step in self._manager.all_steps():
             return
+        self._check_space(state)
         items = _items(state)
         sums = {name: checksum.compute(item) for name, item in items.items()}
         shapes = {name: checksum.shapes(item) for name, item in items.items()}
@@ -142,36 +148,54 @@ class Checkpointer:
                 raise ValueError(f"checksum of {damaged[0]} does not match: the file is damaged")
             return restored
 
-    def _reporting(self, step: int | None) -> _Translate:
-        kept = [s for s in self.steps() if s != step]
-        which = "a checkpoint" if step is None else f"the checkpoint of step {step}"
-        rest = f"the one of step {kept[-1]} stays valid" if kept else "there is none before it"
-        return _Translate(f"cannot save {which} in {self.directory} ({{reason}}); {rest}. Free some space and retry.")
+    def _check_space(self, state: TrainState) -> None:
+        """Refuses a save that cannot succeed before anything is written."""
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            kept = self.latest_step()
+            rest = f"the one of step {kept} stays valid" if kept is not None else "there is none before it"
+            raise CheckpointError(
+                f"cannot save a checkpoint in {self.directory}: it takes up to {needed / 2**20:,.1f} MiB and "
+                f"{free / 2**20:,.1f} MiB are free; {rest}. Make room and type the same command to go on."
+            )
 
-    def _reading(self, step: int) -> _Translate:
-        older = [s for s in self.steps() if s < step]
-        fix = f"delete that folder to go on from step {older[-1]}" if older else "use another --workdir"
-        return _Translate(f"{os.path.join(self.directory, str(step))} cannot be read ({{reason}}); {fix}.")
+    @contextlib.contextmanager
+    def _reporting(self, step: int | None) -> Iterator[None]:
+        """Turns whatever the storage layer raises while saving into one sentence."""
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except Exception as error:
+            which = "a checkpoint" if step is None else f"the checkpoint of step {step}"
+            kept = self.latest_step()
+            rest = f"the one of step {kept} stays valid" if kept is not None else "there is none before it"
+            raise CheckpointError(
+                f"cannot save {which} in {self.directory} ({_reason(error)}); {rest}. Make room and type the same "
+                "command to go on."
+            ) from error
 
-
-class _Translate:
-    """Turns whatever the storage layer raises into one sentence."""
-
-    def __init__(self, template: str):
-        self._template = template
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, CheckpointError):
-            raise CheckpointError(self._template.format(reason=_reason(error))) from error
+    @contextlib.contextmanager
+    def _reading(self, step: int) -> Iterator[None]:
+        """Turns whatever the storage layer raises while reading into one sentence."""
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except Exception as error:
+            older = [s for s in self.steps() if s < step]
+            fix = f"delete that folder to go on from step {older[-1]}" if older else "use another --workdir"
+            folder = os.path.join(self.directory, str(step))
+            raise CheckpointError(f"{folder} cannot be read ({_reason(error)}); {fix}.") from error
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the innermost cause, which names the actual problem."""
+    """What the operating system said, if it is quoted, else the first line of the innermost cause."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if quoted := re.search(r"\[OS error \d+: ([^\]]+)\]|\(os error \d+\): ([^\[]+)", str(error)):
+        return next(text for text in quoted.groups() if text).strip()
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]
 

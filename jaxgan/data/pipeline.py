@@ -8,7 +8,6 @@ the same data.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -21,24 +20,12 @@ from jaxgan.config import DataConfig
 from jaxgan.data.errors import DataError
 from jaxgan.data.source import ArraySource, Source
 from jaxgan.data.sources import open_source
+from jaxgan.data.spec import DataSpec
 from jaxgan.data.transforms import crop_box, flip, prepare
 
 _IN_MEMORY_BYTES = 2 * 1024**3  # sets in memory are transformed once if the result is not larger
 
 Batch = dict[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class DataSpec:
-    """What the rest of the package needs to know of a data set."""
-
-    height: int  # pixels, after the transform
-    width: int
-    channels: int
-    num_classes: int  # 0 = unlabelled
-    class_names: tuple[str, ...]
-    num_images: int
-    fingerprint: str  # of the source's content; size, channels and crop are not part of it
 
 
 class Dataset:

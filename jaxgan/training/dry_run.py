@@ -8,7 +8,8 @@ from typing import Any
 from jaxgan import config as config_lib
 from jaxgan.config import Config
 from jaxgan.data.errors import DataError
-from jaxgan.data.pipeline import DataSpec, open_dataset
+from jaxgan.data.pipeline import open_dataset
+from jaxgan.data.spec import DataSpec
 from jaxgan.training import setup as setup_lib
 from jaxgan.training.recording import parameter_table
 

@@ -102,7 +102,7 @@ def train(
         for closing in (status.close, writer.close, checkpointer.close, batches.close, record.close):
             stack.callback(closing)
         stop = stack.enter_context(_StopRequest())
-        stack.enter_context(_last_checkpoint_named(checkpointer))
+        stack.enter_context(_last_checkpoint_named(checkpointer, workdir))
         stack.enter_context(jax.transfer_guard("disallow"))
         # The order of operations matters: an event sees the state after `step` updates, metrics are fetched one step
         # late so that the device never waits for the host, and a state is checked before it is saved.
@@ -149,18 +149,26 @@ def _is_due(step: int, every: int) -> bool:
 
 
 @contextlib.contextmanager
-def _last_checkpoint_named(checkpointer: Checkpointer) -> Iterator[None]:
-    """Adds to a non-finite loss what the user needs next: where to go on from."""
-    try:
-        yield
-    except NonFiniteError as error:
+def _last_checkpoint_named(checkpointer: Checkpointer, workdir: Path) -> Iterator[None]:
+    """Adds to a non-finite loss, or a full disk, what the user needs next: where to go on from."""
+
+    def last_good() -> str:
         with contextlib.suppress(Exception):
             checkpointer.wait()
         latest = checkpointer.latest_step()
-        good = f"the last good checkpoint is step {latest}" if latest is not None else "there is no checkpoint yet"
+        return f"the last good checkpoint is step {latest}" if latest is not None else "there is no checkpoint yet"
+
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise workdir_lib.WorkdirError(
+            f"cannot write to {workdir} ({reason}); {last_good()}. Make room and type the same command to go on."
+        ) from error
+    except NonFiniteError as error:
         error.args = (
-            f"{error.args[0]}; {good}. Nothing after it was saved: lower the learning rate or change the seed, and "
-            "start again from there with --accept_config_change.",
+            f"{error.args[0]}; {last_good()}. Nothing after it was saved: lower the learning rate or change the seed, "
+            "and start again from there with --accept_config_change.",
         )
         raise
 

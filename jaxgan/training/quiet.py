@@ -1,4 +1,4 @@
-"""Keeps libraries from talking over the run's own status line."""
+"""Keeps libraries from talking over the run's own status line and its one-sentence errors."""
 
 import logging
 import warnings
@@ -6,19 +6,30 @@ import warnings
 from absl import logging as absl_logging
 
 
-class _OrbaxChatter(logging.Filter):
-    """Drops what Orbax logs below WARNING: about forty lines for each checkpoint."""
+class _Chatter(logging.Filter):
+    """Drops what Orbax logs below WARNING (about forty lines for each checkpoint) and says twice.
+
+    A write that fails in the background is logged with its traceback and raised as well; `core/checkpoint.py` reports
+    it in a sentence. JAX's search for accelerators that are not there is no news either.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING or "/orbax/" not in record.pathname.replace("\\", "/")
+        path = record.pathname.replace("\\", "/")
+        if path.endswith("/xla_bridge.py"):
+            return record.levelno >= logging.WARNING
+        if path.endswith("/orbax/checkpoint/_src/futures/future.py"):
+            return False
+        return record.levelno >= logging.WARNING or "/orbax/" not in path
 
 
 def quiet_logs() -> None:
-    """Silences Orbax's routine log records and its one warning per restored array; real warnings still show.
+    """Silences routine log records, echoes of failures that are reported otherwise, and one warning per restored array.
 
-    Calling it again changes nothing.
+    Real warnings still show. Calling it again changes nothing.
     """
     handler = absl_logging.get_absl_handler()
-    if not any(isinstance(known, _OrbaxChatter) for known in handler.filters):
-        handler.addFilter(_OrbaxChatter())
+    if not any(isinstance(known, _Chatter) for known in handler.filters):
+        handler.addFilter(_Chatter())
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)  # "Future exception was never retrieved"
     warnings.filterwarnings("ignore", message="Sharding info not provided when restoring")
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)

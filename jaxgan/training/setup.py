@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import config as config_lib
+from jaxgan import config_rules
 from jaxgan.config import Config
 from jaxgan.core import sharding as sharding_lib
 from jaxgan.core.network import Network
 from jaxgan.core.state import TrainState, init_state
-from jaxgan.data.pipeline import DataSpec
+from jaxgan.data.spec import DataSpec
 from jaxgan.methods.base import Method
 from jaxgan.methods.registry import build_method
 from jaxgan.training.step import make_step
@@ -37,7 +37,7 @@ class Setup:
 
 def validate(config: Config, *, own_method: bool = False) -> None:
     """Checks the settings against this machine; raises ConfigError listing every problem."""
-    config_lib.validate(
+    config_rules.validate(
         config, num_devices=len(jax.devices()), num_processes=jax.process_count(), own_method=own_method
     )
 

@@ -16,7 +16,7 @@ import jax
 
 from jaxgan import config as config_lib
 from jaxgan.config import Config
-from jaxgan.data.pipeline import DataSpec
+from jaxgan.data.spec import DataSpec
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "clu", "jaxgan")
 

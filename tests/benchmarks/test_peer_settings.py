@@ -10,6 +10,7 @@ from flax import nnx
 from benchmarks.cases import PRESETS, load_case, override
 from benchmarks.peer_settings import NoPeer, peer_settings
 from jaxgan import config as config_lib
+from jaxgan import config_rules
 from jaxgan.config import Config, ConfigError
 from jaxgan.methods.registry import build_networks
 
@@ -117,7 +118,7 @@ def test_sagan128_is_the_recipe():
 def test_the_presets_are_valid_and_have_one_device():
     for name in PRESETS:
         config = one_device(name).config
-        config_lib.validate(config, num_devices=1)
+        config_rules.validate(config, num_devices=1)
         assert config.mesh.data == 1
     assert one_device("sagan32", "mesh.data=4").config.mesh.data == 4
 

@@ -1,0 +1,189 @@
+"""The rules that settings must obey, checked before anything is compiled or read.
+
+`jaxgan/config.py` is the schema; here is what its values may be, alone and together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgan.config import Config, ConfigError, ModelConfig, flatten
+
+_CHOICES = {
+    "dtype": ("float32", "bfloat16"),
+    "data.scaling": ("symmetric", "nnabla"),
+    "data.channels": (1, 3, 4),
+    "model.name": ("resnet", "dcgan", "mlp"),
+    "model.g_spectral_norm": ("none", "hidden", "all"),
+    "model.d_spectral_norm": ("none", "hidden", "all"),
+    "model.attention_kind": ("pooled", "plain"),
+    "model.init": ("glorot", "glorot_sqrt2", "orthogonal", "normal", "torch"),
+    "model.d_pool": ("sum", "mean"),
+    "model.d_batch_norm": ("none", "inner", "all"),
+    "model.sn_axis": ("out", "in"),
+    "method.loss": ("hinge", "non_saturating", "minimax", "least_squares", "wasserstein"),
+    "method.penalty": ("none", "wgan_gp", "dragan", "r1", "r2", "r1_r2"),
+    "method.fake_labels": ("uniform", "without_replacement"),
+    "g_optim.name": ("adam", "rmsprop", "sgd"),
+    "d_optim.name": ("adam", "rmsprop", "sgd"),
+    "g_optim.schedule": ("constant", "linear", "cosine"),
+    "d_optim.schedule": ("constant", "linear", "cosine"),
+    "mesh.unroll_d_steps": ("auto", "always", "never"),
+}
+
+_POSITIVE = (
+    "total_steps", "batch_size", "num_d_steps", "data.resolution", "data.num_threads", "data.prefetch",
+    "model.latent_dim", "model.g_channels", "model.d_channels", "model.base_size", "model.sn_iters",
+    "checkpoint.every_steps", "checkpoint.keep", "sample.rows", "sample.columns", "log.every_steps",
+    "log.profile_num_steps", "eval.num_samples", "g_optim.lr", "d_optim.lr",
+)  # fmt: skip
+_NOT_NEGATIVE = (
+    "seed", "data.width", "model.d_num_down", "method.penalty_weight", "method.weight_clip", "ema.halflife_images",
+    "ema.start_step", "checkpoint.keep_every", "checkpoint.keep_best", "sample.every_steps", "log.profile_step",
+    "eval.every_steps", "mesh.data",
+)  # fmt: skip
+_FRACTIONS = ("model.bn_decay", "g_optim.b1", "g_optim.b2", "d_optim.b1", "d_optim.b2")
+
+# Fields of `model` that only some families read: setting one elsewhere would have no effect, so it is refused.
+_CONV = ("g_channels", "d_channels", "g_widths", "d_widths", "base_size", "g_spectral_norm", "d_spectral_norm",
+         "sn_iters", "sn_eps", "attention_resolutions", "g_attention_resolutions", "d_attention_resolutions",
+         "attention_kind", "attention_span", "bn_decay", "bn_eps")  # fmt: skip
+_RESNET = ("d_wide", "d_num_down", "d_pool")
+_DCGAN = ("d_batch_norm", "conv_bias", "last_activation", "d_tanh", "bn_scale_mean", "sn_axis")
+_UNUSED = {
+    "resnet": _DCGAN + ("g_slope", "d_slope", "g_hidden", "d_hidden"),
+    "dcgan": _RESNET + ("g_hidden", "d_hidden"),
+    "mlp": _CONV + _RESNET + _DCGAN,
+}
+
+
+def validate(config: Config, *, num_devices: int = 1, num_processes: int = 1, own_method: bool = False) -> None:
+    """Checks everything that can be known before reading data.
+
+    Args:
+      config: the resolved settings.
+      num_devices: devices of all processes together.
+      num_processes: processes that read data.
+      own_method: the networks and losses come from elsewhere, so `config.model` and `config.method` are not read.
+
+    Raises:
+      ConfigError: one message that lists every problem found.
+    """
+    flat = flatten(config)
+    problems = _check_values(flat)
+    if not own_method:
+        problems += _check_model(config)
+        problems += _check_method(config)
+    problems += _check_batch(config, num_devices, num_processes)
+    if problems:
+        raise ConfigError(" ".join(problems))
+
+
+def _check_values(flat: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, choices in _CHOICES.items():
+        if flat[name] not in choices:
+            problems.append(f"config.{name} (={flat[name]!r}) must be one of {', '.join(map(str, choices))}.")
+    problems += [f"config.{n} (={flat[n]}) must be positive." for n in _POSITIVE if not flat[n] > 0]
+    problems += [f"config.{n} (={flat[n]}) must not be negative." for n in _NOT_NEGATIVE if not flat[n] >= 0]
+    problems += [f"config.{n} (={flat[n]}) must lie in [0, 1)." for n in _FRACTIONS if not 0 <= flat[n] < 1]
+    problems += [f"config.{n} (={v}) must be finite." for n, v in flat.items() if _is_not_finite(v)]
+    for network in ("g", "d"):
+        if flat[f"{network}_optim.schedule"] in ("linear", "cosine") and flat[f"{network}_optim.decay_steps"] <= 0:
+            problems.append(
+                f"config.{network}_optim.decay_steps (={flat[f'{network}_optim.decay_steps']}) must be positive for "
+                f"schedule {flat[f'{network}_optim.schedule']!r}; set it to the updates that the decay shall take."
+            )
+    crop = flat["data.crop"]
+    if crop not in ("none", "center") and not (crop.startswith("center:") and crop[7:].isdigit() and int(crop[7:])):
+        problems.append(f"config.data.crop (={crop!r}) must be none, center or center:N with N pixels.")
+    return problems
+
+
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _check_model(config: Config) -> list[str]:
+    model, default_model = config.model, ModelConfig()
+    problems = []
+    for field in _UNUSED.get(model.name, ()):
+        if getattr(model, field) != getattr(default_model, field):
+            problems.append(
+                f"config.model.{field} (={getattr(model, field)!r}) has no effect for model.name={model.name!r}; "
+                f"leave it at {getattr(default_model, field)!r}."
+            )
+    if model.name == "mlp" and model.conditional:
+        problems.append("config.model.conditional (=True) is not supported by model.name='mlp'; set it to False.")
+    if model.name == "dcgan" and model.conditional:
+        problems.append("config.model.conditional (=True) is not supported by model.name='dcgan'; set it to False.")
+    if model.name != "mlp" and model.base_size > 0 and config.data.resolution > 0:
+        problems += _check_resolution(config)
+    return problems
+
+
+def _check_resolution(config: Config) -> list[str]:
+    height, width = config.data.height_width
+    short, base = min(height, width), config.model.base_size
+    factor = short // base
+    if short % base or factor < 2 or factor & (factor - 1) or height % factor or width % factor:
+        odd = short
+        while odd % 2 == 0 and odd > 8:
+            odd //= 2
+        nearest = base * 2 ** max(1, round(math.log2(short / base)))
+        return [
+            f"config.data.resolution (={height} x {width} pixels) must be config.model.base_size (={base}) times a "
+            f"power of two; try base_size={odd} or a resolution of {nearest}."
+        ]
+    num_up = int(math.log2(factor))
+    num_down = config.model.d_num_down or num_up
+    maps = {
+        "g": {base * 2**i for i in range(num_up + (config.model.name == "resnet"))},
+        "d": {short // 2**i for i in range(1, num_down + 1)},
+    }
+    both = maps["g"] & maps["d"]
+    fields = {"attention_resolutions": both, "g_attention_resolutions": maps["g"], "d_attention_resolutions": maps["d"]}
+    problems = []
+    for field, sizes in fields.items():
+        for resolution in getattr(config.model, field):
+            if resolution not in sizes:
+                problems.append(
+                    f"config.model.{field} (={resolution}) is not the shorter side of any map there; "
+                    f"maps: {', '.join(map(str, sorted(sizes)))}."
+                )
+    if config.model.attention_span >= 0 and config.model.attention_kind != "plain":
+        problems.append(
+            f"config.model.attention_span (={config.model.attention_span}) masks plain attention only; "
+            "set config.model.attention_kind='plain'."
+        )
+    return problems
+
+
+def _check_method(config: Config) -> list[str]:
+    problems = []
+    if config.method.penalty != "none" and config.method.penalty_weight == 0:
+        problems.append("config.method.penalty_weight (=0) turns the penalty off; set config.method.penalty='none'.")
+    if config.method.penalty != "none" and config.model.name == "dcgan" and config.model.d_batch_norm != "none":
+        problems.append(
+            f"config.method.penalty (={config.method.penalty!r}) is defined per image, but batch norm in D mixes the "
+            "images of a batch; set config.model.d_batch_norm='none'."
+        )
+    return problems
+
+
+def _check_batch(config: Config, num_devices: int, num_processes: int) -> list[str]:
+    problems = []
+    devices = config.mesh.data or num_devices
+    if devices > num_devices:
+        problems.append(f"config.mesh.data (={devices}) exceeds the number of devices (={num_devices}).")
+    for count, name in ((devices, "devices"), (num_processes, "processes")):
+        if count > 0 and config.batch_size > 0 and config.batch_size % count:
+            low = config.batch_size // count * count
+            options = f"{low} or {low + count}" if low else f"{count}"
+            problems.append(
+                f"config.batch_size (={config.batch_size}) must be a multiple of the number of {name} (={count}); "
+                f"try {options}."
+            )
+    return problems
