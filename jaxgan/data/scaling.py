@@ -1,12 +1,9 @@
-"""Between uint8 pixels and the [-1, 1] that networks see."""
+"""From uint8 pixels to the [-1, 1] that networks see; `generation/images.py` has the way back."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 def to_float(images: jax.Array, *, scaling: str, key: jax.Array | None = None) -> jax.Array:
@@ -33,16 +30,3 @@ def to_float(images: jax.Array, *, scaling: str, key: jax.Array | None = None) -
         values = values / 128.0 - 1.0
         return values if key is None else values + jax.random.uniform(key, values.shape, maxval=1.0 / 128.0)
     raise ValueError(f"scaling (={scaling!r}) must be symmetric or nnabla.")
-
-
-def to_uint8(images: Any) -> np.ndarray:
-    """Converts images in [-1, 1] to pixels for writing: round((x + 1) * 127.5), clipped to 0..255; NaN becomes 0.
-
-    Args:
-      images: floats of any shape and precision.
-
-    Returns:
-      uint8 of the same shape; the exact inverse of `to_float` with "symmetric".
-    """
-    values = np.clip(np.nan_to_num(np.asarray(images, dtype=np.float32), nan=-1.0), -1.0, 1.0)
-    return np.rint((values + 1.0) * 127.5).astype(np.uint8)

@@ -30,6 +30,12 @@ def test_only_orbax_below_warning_is_dropped(handler, path):
     assert shows(handler, "/lib/site-packages/jax/core.py", logging.INFO)
 
 
+def test_what_is_reported_otherwise_or_is_no_news_is_dropped(handler):
+    assert not shows(handler, "/lib/orbax/checkpoint/_src/futures/future.py", logging.ERROR)
+    assert not shows(handler, "/lib/jax/_src/xla_bridge.py", logging.INFO)
+    assert shows(handler, "/lib/jax/_src/xla_bridge.py", logging.WARNING)
+
+
 def test_calling_twice_adds_one_filter(handler):
     count = len(handler.filters)
     quiet_logs()
