@@ -136,4 +136,13 @@ def _fail(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse_flags)
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+        # Threads of the storage library print tracebacks of their own while the interpreter shuts down after a failed
+        # read or write; the sentence is already said and nothing is left to be finished.
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(2)

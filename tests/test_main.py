@@ -15,8 +15,8 @@ DIGITS = "--config=configs/digits.py"
 TINY = (
     "--config.data.resolution=8",
     "--config.model.attention_resolutions=4",
-    "--config.model.g_channels=8",
-    "--config.model.d_channels=8",
+    "--config.model.g_widths=8,8",
+    "--config.model.d_widths=8,8",
     "--config.batch_size=8",
     "--config.total_steps=2",
     "--config.mesh.data=2",
@@ -61,13 +61,13 @@ def write_idx(path, array):
         ((DIGITS, "surplus"), "unexpected argument 'surplus'"),
         ((DIGITS, "--config.batch_size=60"), "(=60) must be a multiple of the number of devices (=8); try 56 or 64."),
         ((DIGITS, "--config.data.resolution=20"), "must be config.model.base_size (=4) times a power of two"),
-        ((DIGITS, "--config.model.g_channels=9"), "config.model describes no network: `channels` (=18) of"),
+        ((DIGITS, "--config.model.g_widths=8,12,8"), "config.model describes no network: `channels` (=12) of"),
         ((DIGITS, "--config.data.labels=false"), "config.model.conditional (=True) needs labels, but"),
         ((DIGITS, "--config.data.source=folder:/no/such/folder"), "/no/such/folder"),
         ((DIGITS, "--config.data.source=packed:/x"), "packed"),
         ((DIGITS, "--config.data.source=cifar10:/no/such/folder"), "/no/such/folder"),
         ((DIGITS, "--config.data.source=tfds:mnist:train"), "mnist"),
-        ((DIGITS, "--config.method.fake_labels=without_replacement"), "batch_size (=64) <= number of classes (=10)"),
+        ((DIGITS, "--config.method.fake_labels=without_replacement"), "batch_size (=32) <= number of classes (=10)"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_command(run_main, tmp_path, monkeypatch, args, text):

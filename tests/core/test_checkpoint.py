@@ -18,7 +18,8 @@ from jaxgan.core.checkpoint import Checkpointer, CheckpointError
 from jaxgan.core.state import init_state
 
 # A read that fails leaves some of the storage layer's coroutines without an awaiter; that is its affair.
-unawaited_is_fine = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# They may be collected during a later test, so the mark is the module's.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 RUN = {"config": {"seed": 1}, "data": {"num_images": 3}}
 
@@ -140,7 +141,6 @@ def data_files(folder: Path):
     return sorted((path for path in folder.rglob("d/*") if path.is_file()), key=lambda path: -path.stat().st_size)
 
 
-@unawaited_is_fine
 def test_a_truncated_checkpoint_is_named(tmp_path):
     checkpointer = saved(tmp_path, 4, 6)
     for path in data_files(tmp_path / "6" / "train"):
@@ -163,7 +163,6 @@ def test_a_checksum_that_does_not_match_is_named(tmp_path):
         checkpointer.restore(4, make_state())
 
 
-@unawaited_is_fine
 def test_flipped_bits_in_the_files_never_pass(tmp_path):
     checkpointer = saved(tmp_path, 4)
     path = data_files(tmp_path / "4" / "train")[0]
