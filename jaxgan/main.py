@@ -131,18 +131,14 @@ def _override_problem(argv: Sequence[str]) -> str | None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"jaxgan: {message}", file=sys.stderr)
+    print(f"jaxgan: {message}", file=sys.stderr, flush=True)
+    if __name__ == "__main__":
+        # After a failed read or write, threads of the storage library print tracebacks of their own while the
+        # interpreter shuts down. The sentence is said and nothing is left to be finished.
+        sys.stdout.flush()
+        os._exit(2)
     sys.exit(2)
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main, flags_parser=_parse_flags)
-    except SystemExit as stop:
-        if stop.code != 2:
-            raise
-        # Threads of the storage library print tracebacks of their own while the interpreter shuts down after a failed
-        # read or write; the sentence is already said and nothing is left to be finished.
-        sys.stderr.flush()
-        sys.stdout.flush()
-        os._exit(2)
+    app.run(main, flags_parser=_parse_flags)
