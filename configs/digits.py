@@ -3,7 +3,9 @@
 Paper: Zhang et al. 2018, arXiv:1805.08318, reduced to 16x16 pixels, 10 classes.
 Command: python -m jaxgan.main --config=configs/digits.py
 Hardware: 2 CPU cores.
-Measured: not yet measured.
+Measured: 2,000 samples, mean and range of seeds 0 ... 2, trained on 75 % of the images (benchmarks/digits_proof.py):
+  the class asked for is recognised in 99.87 % (99.75 ... 99.95); a classifier trained on the samples alone names 94.8 %
+  (93.8 ... 95.3) of the held-out real digits. 155 ... 161 s. Python 3.11, jax 0.10.2, commit 949b95d.
 """
 
 from ml_collections import ConfigDict
@@ -22,7 +24,6 @@ def get_config() -> ConfigDict:
     config.model.g_widths = (64, 32, 16)
     config.model.d_widths = (16, 64, 128)  # a wider D keeps the classes from collapsing to few shapes
     config.model.attention_resolutions = (8,)
-    config.model.g_spectral_norm = "none"  # in D alone, as SNGAN: with it in G too, fewer shapes per class are drawn
     config.g_optim.lr = 4e-4
     config.d_optim.lr = 1.6e-3
     config.ema.halflife_images = 6_000
