@@ -162,28 +162,28 @@ class TorchPeer:
         self, images: np.ndarray | Tensor, labels: np.ndarray | Tensor | None
     ) -> tuple[list[Tensor], list[Tensor | None]]:
         """Moves a step's data to the device, as uint8 (B, C, H, W) and int64 (B,) for each update of D."""
-        images = torch.as_tensor(images)
+        pixels: Tensor = torch.as_tensor(images)
         lead, size = (self.config.num_d_steps, self.config.batch_size), self.config.resolution
         channels = self.config.image_channels
-        if self.config.num_d_steps == 1 and images.ndim == 4:
-            images = images[None]
-        if images.shape == (*lead, size, size, channels):
-            images = images.movedim(-1, -3)
-        elif images.shape != (*lead, channels, size, size):
+        if self.config.num_d_steps == 1 and pixels.ndim == 4:
+            pixels = pixels[None]
+        if pixels.shape == (*lead, size, size, channels):
+            pixels = pixels.movedim(-1, -3)
+        elif pixels.shape != (*lead, channels, size, size):
             raise ValueError(
-                f"images (shape {tuple(images.shape)}) must be {(*lead, size, size, channels)} or "
+                f"images (shape {tuple(pixels.shape)}) must be {(*lead, size, size, channels)} or "
                 f"{(*lead, channels, size, size)}; reshape the batch or construct TorchPeer for it."
             )
-        if images.dtype != torch.uint8:
-            raise ValueError(f"images (of {images.dtype}) must be uint8; the step scales them to [-1, 1] itself.")
-        images = images.to(self.device, non_blocking=True)
-        real = [batch.contiguous(memory_format=self.memory_format) for batch in images]
+        if pixels.dtype != torch.uint8:
+            raise ValueError(f"images (of {pixels.dtype}) must be uint8; the step scales them to [-1, 1] itself.")
+        pixels = pixels.to(self.device, non_blocking=True)
+        real = [batch.contiguous(memory_format=self.memory_format) for batch in pixels]
         if not self.num_classes:
             return real, [None] * self.config.num_d_steps
         if labels is None:
             raise ValueError(f"labels (=None) must be given for num_classes={self.num_classes}; or set num_classes=0.")
-        labels = torch.as_tensor(labels).reshape(lead).to(self.device, torch.int64, non_blocking=True)
-        return real, list(labels)
+        classes: Tensor = torch.as_tensor(labels).reshape(lead).to(self.device, torch.int64, non_blocking=True)
+        return real, list(classes)
 
     @torch.no_grad()
     def _update_ema(self) -> None:
