@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxgan.core import rng
+from jaxgan.core.compilation import compiler_options
 from jaxgan.core.network import BoundNetwork, Network
 from jaxgan.core.state import Average, NetState
 from jaxgan.methods.base import Method
@@ -29,7 +30,7 @@ def make_sampler(method: Method, networks: Mapping[str, Network], *, sharding: j
         nets = {name: BoundNetwork(networks[name], v.params, v.stats) for name, v in variables.items()}
         return method.sample(nets, inputs)
 
-    return jax.jit(sample, out_shardings=sharding)
+    return jax.jit(sample, out_shardings=sharding, compiler_options=compiler_options())
 
 
 def fixed_inputs(method: Method, seed: int, rows: int, columns: int) -> Any:

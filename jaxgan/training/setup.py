@@ -13,6 +13,7 @@ import numpy as np
 from jaxgan import config_rules
 from jaxgan.config import Config
 from jaxgan.core import sharding as sharding_lib
+from jaxgan.core.compilation import compiler_options
 from jaxgan.core.network import Network
 from jaxgan.core.state import TrainState, init_state
 from jaxgan.data.spec import DataSpec
@@ -76,6 +77,7 @@ def prepare(config: Config, data: DataSpec, method: Method | None = None) -> Set
         in_shardings=(replicated, batched, replicated),
         out_shardings=replicated,
         donate_argnums=(0,),
+        compiler_options=compiler_options(),
     )
     root_key = jax.device_put(jax.random.key(config.seed), replicated)
     batch = batch_shape(config, data)
