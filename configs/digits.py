@@ -15,7 +15,7 @@ from jaxgan import config as jaxgan_config
 
 def get_config() -> ConfigDict:
     config = jaxgan_config.default()
-    config.total_steps = 2_200
+    config.total_steps = 1_800
     config.batch_size = 32
     config.data.source = "digits"
     config.data.resolution = 16

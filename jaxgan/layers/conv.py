@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 
+from jaxgan.layers import conv_cpu
 from jaxgan.layers.init import Init
 from jaxgan.layers.linear import add_bias
 from jaxgan.layers.spectral_norm import SpectralNorm, effective_kernel, make_spectral_vector
@@ -103,6 +102,8 @@ class ConvTranspose(nnx.Module):
 
 def conv(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0) -> jax.Array:
     """Cross-correlates x (B, H, W, in) with kernel (kh, kw, in, out) after `padding` zeros on every side."""
+    if stride > 1 and jax.default_backend() == "cpu":
+        return conv_cpu.strided_conv(x, kernel, stride, padding)
     pads = ((padding, padding),) * 2
     return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=_LAYOUT)
 
@@ -110,40 +111,12 @@ def conv(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0) -> 
 def conv_transpose(
     x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0, output_padding: int = 0
 ) -> jax.Array:
-    """Transposes `conv(., stride, padding)` with kernel (kh, kw, in, out), taps as `ConvTranspose` stores them.
-
-    On CPU the derivatives are our own: XLA's weight gradient of a dilated convolution is about 40 times slower there
-    than the equivalent ordinary convolution gradient. They are exact and can be differentiated again, but not in
-    forward mode. Other back ends use automatic differentiation.
-    """
-    apply = _conv_transpose_cpu if jax.default_backend() == "cpu" else _conv_transpose
-    return apply(x, kernel, stride, padding, output_padding)
-
-
-def _conv_transpose(x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: int) -> jax.Array:
+    """Transposes `conv(., stride, padding)` with kernel (kh, kw, in, out), taps as `ConvTranspose` stores them."""
+    if jax.default_backend() == "cpu":
+        return conv_cpu.transposed_conv(x, kernel, stride, padding, output_padding)
     lows = (side - 1 - padding for side in kernel.shape[:2])
     pads = tuple((low, low + output_padding) for low in lows)
     return lax.conv_general_dilated(x, kernel, (1, 1), pads, lhs_dilation=(stride, stride), dimension_numbers=_LAYOUT)
-
-
-_conv_transpose_cpu = jax.custom_vjp(_conv_transpose, nondiff_argnums=(2, 3, 4))
-
-
-def _forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: int):
-    return _conv_transpose(x, kernel, stride, padding, output_padding), (x, kernel)
-
-
-def _backward(stride: int, padding: int, output_padding: int, saved: tuple[jax.Array, jax.Array], g: jax.Array):
-    """The layer's adjoint in x is conv(g, flipped kernel); its gradient in the kernel is that conv's transpose."""
-    del output_padding  # below the stride, so the strided convolution of g has exactly x's size
-    x, kernel = saved
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3)  # (kh, kw, out, in)
-    adjoint = functools.partial(conv, g, stride=stride, padding=padding)
-    (flipped_grad,) = jax.linear_transpose(adjoint, flipped)(x)
-    return adjoint(flipped), flipped_grad.swapaxes(2, 3)[::-1, ::-1]
-
-
-_conv_transpose_cpu.defvjp(_forward, _backward)
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxgan.layers import conv as conv_module
 from jaxgan.layers.conv import Conv, ConvTranspose, conv_transpose
 
 TRANSPOSED = [(4, 2, 1, 0), (3, 2, 1, 1), (4, 1, 0, 0), (5, 2, 2, 1), (4, 1, 1, 0)]
@@ -90,30 +89,6 @@ def test_transposed_conv_derivatives_equal_torch(k, s, p, op):
     np.testing.assert_allclose(value, expected.item(), rtol=1e-5)
     np.testing.assert_allclose(x_grad, nhwc(xt.grad), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(kernel_grad, from_torch_transposed(wt.grad), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(("k", "s", "p", "op"), TRANSPOSED)
-def test_own_derivatives_equal_automatic_ones(k, s, p, op, monkeypatch):
-    x, kernel = jnp.asarray(random(0, (2, 3, 3, 3))), jnp.asarray(random(1, (k, k, 3, 2)))
-
-    def loss(x, kernel):
-        return jnp.sum(jnp.sin(conv_transpose(x, kernel, s, p, op)))
-
-    own = jax.grad(loss, argnums=(0, 1))(x, kernel)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    automatic = jax.grad(loss, argnums=(0, 1))(x, kernel)
-    for a, b in zip(own, automatic, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-def test_own_derivatives_are_those_used_on_cpu(monkeypatch):
-    used = []
-    monkeypatch.setattr(conv_module, "_conv_transpose_cpu", lambda *args: used.append("cpu"))
-    monkeypatch.setattr(conv_module, "_conv_transpose", lambda *args: used.append("other"))
-    conv_transpose(jnp.ones((1, 1, 1, 1)), jnp.ones((1, 1, 1, 1)))
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    conv_transpose(jnp.ones((1, 1, 1, 1)), jnp.ones((1, 1, 1, 1)))
-    assert used == ["cpu", "other"]
 
 
 @pytest.mark.parametrize("make", [Conv, ConvTranspose])

@@ -1,0 +1,28 @@
+import jax
+import jax.numpy as jnp
+
+from jaxgan.core.compilation import compiler_options
+from jaxgan.layers.conv import conv
+
+
+def _weight_gradient(x, kernel):
+    return jax.grad(lambda kernel: jnp.sum(conv(x, kernel, 1, 1) ** 2))(kernel)
+
+
+def test_convolutions_stay_out_of_the_slow_library_on_a_cpu():
+    x, kernel = jnp.ones((32, 8, 8, 32)), jnp.ones((3, 3, 32, 64))
+    ours = jax.jit(_weight_gradient, compiler_options=compiler_options()).lower(x, kernel).compile()
+    assert "ynn_fusion" not in ours.as_text()
+    assert "convolution(" in ours.as_text()
+
+
+def test_the_options_change_nothing_but_rounding():
+    x, kernel = jax.random.normal(jax.random.key(0), (8, 8, 8, 16)), jnp.ones((3, 3, 16, 16))
+    ours = jax.jit(_weight_gradient, compiler_options=compiler_options())(x, kernel)
+    default = jax.jit(_weight_gradient)(x, kernel)
+    assert jnp.allclose(ours, default, rtol=1e-4, atol=1e-2)
+
+
+def test_no_options_for_other_back_ends(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compiler_options() == {}
