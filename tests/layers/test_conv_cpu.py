@@ -9,7 +9,7 @@ from jaxgan.layers import conv_cpu
 from jaxgan.layers.conv import conv, conv_transpose
 
 # kernel, stride, padding; among them a kernel smaller than its stride
-SETTINGS = [(4, 2, 1), (3, 2, 1), (5, 3, 2), (4, 2, 0), (1, 2, 0), (2, 3, 0)]
+SETTINGS = [(4, 2, 1), (5, 3, 2), (1, 2, 0), (2, 3, 0)]
 
 
 def random(seed, shape):
@@ -17,7 +17,7 @@ def random(seed, shape):
 
 
 def with_derivatives(function, x, kernel):
-    """Value, first derivatives, and those of a gradient penalty."""
+    """Value, first derivatives, and those of a gradient penalty, as one program: many small ones compile slowly."""
 
     def loss(x, kernel):
         return jnp.sum(jnp.sin(function(x, kernel)))
@@ -25,7 +25,11 @@ def with_derivatives(function, x, kernel):
     def penalty(x, kernel):
         return jnp.sum(jax.grad(loss)(x, kernel) ** 2)
 
-    return function(x, kernel), jax.grad(loss, argnums=(0, 1))(x, kernel), jax.grad(penalty, argnums=(0, 1))(x, kernel)
+    def everything(x, kernel):
+        derivatives = (jax.grad(of, argnums=(0, 1))(x, kernel) for of in (loss, penalty))
+        return function(x, kernel), *derivatives
+
+    return jax.jit(everything)(x, kernel)
 
 
 def assert_same_on_another_back_end(function, x, kernel, monkeypatch):
