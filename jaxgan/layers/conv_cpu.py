@@ -36,7 +36,8 @@ def transposed_conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int, 
 
 
 def _conv(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, (stride,) * 2, ((padding,) * 2,) * 2, dimension_numbers=_LAYOUT)
+    pads = [(padding, padding)] * 2
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=_LAYOUT)
 
 
 def _interleaved(x: jax.Array, kernel: jax.Array, stride: int, padding: int, size: _Pair) -> jax.Array:
