@@ -66,8 +66,8 @@ class BatchNorm(nnx.Module):
 
     def _update(self, mean: jax.Array, var: jax.Array, count: int) -> None:
         unbiased = var * (count / max(count - 1, 1))
-        self.mean[...] = self.decay * self.mean[...] + (1 - self.decay) * jax.lax.stop_gradient(mean)
-        self.var[...] = self.decay * self.var[...] + (1 - self.decay) * jax.lax.stop_gradient(unbiased)
+        self.mean.set_value(self.decay * self.mean[...] + (1 - self.decay) * jax.lax.stop_gradient(mean))
+        self.var.set_value(self.decay * self.var[...] + (1 - self.decay) * jax.lax.stop_gradient(unbiased))
 
 
 class ConditionalBatchNorm(nnx.Module):

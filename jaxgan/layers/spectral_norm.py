@@ -84,7 +84,7 @@ def effective_kernel(
         return kernel[...]
     normalized, new_u, _ = spectral_normalize(kernel[...], u[...], num_iters=sn.num_iters, eps=sn.eps, axis=axis)
     if train:
-        u[...] = new_u
+        u.set_value(new_u)  # `u[...] = new_u` makes flax ask tracers for their sharding: quadratic in the program
     return normalized
 
 
