@@ -1,19 +1,34 @@
-"""Eight simulated CPU devices, strict promotion of ranks, warnings as errors, and a compilation cache for the suite."""
+"""Eight simulated CPU devices, cheap compilation, strict promotion of ranks, and a compilation cache for the suite."""
 
 import os
 import sys
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Most of the suite's time is XLA's; programs that run once or twice are not worth optimizing (half of the time). The
+# jaxlib of Python 3.12 and later does not know the last flag, and aborts if it is given.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    + (" --xla_cpu_use_fusion_emitters=false" if sys.version_info < (3, 12) else "")
+)
 
 import jax
 import pytest
 from absl import flags
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", os.path.join(tempfile.gettempdir(), "jaxgan-test-cache"))
+# One per worker of pytest-xdist: JAX does not write the entries of a cache atomically.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+jax.config.update("jax_compilation_cache_dir", os.path.join(tempfile.gettempdir(), "jaxgan-test-cache", WORKER))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _free_compiled_programs():
+    """Programs of the file before are not needed again; kept, they grow to several gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

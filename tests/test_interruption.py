@@ -33,9 +33,10 @@ def command(workdir, *args, prelude=""):
 
 
 def environment():
-    keep = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    """That of the suite, with one device."""
+    flags = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
     cache = str(jax.config.jax_compilation_cache_dir)
-    return keep | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+    return os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
 
 
 def without_cache():
