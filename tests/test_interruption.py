@@ -159,4 +159,5 @@ def test_a_truncated_checkpoint_gets_one_sentence(tmp_path):
     again = run(tmp_path, "--config.total_steps=6")
     lines = [line for line in again.stderr.splitlines() if line.startswith("jaxgan: ")]
     assert again.returncode == 2 and len(lines) == 1, again.stderr
+    assert "Traceback" not in again.stderr
     assert "4 cannot be read" in lines[0] and "delete that folder to go on from step 2" in lines[0]

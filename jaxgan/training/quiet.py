@@ -1,7 +1,10 @@
 """Keeps libraries from talking over the run's own status line and its one-sentence errors."""
 
 import logging
+import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from absl import logging as absl_logging
 
@@ -22,6 +25,18 @@ class _Chatter(logging.Filter):
         return record.levelno >= logging.WARNING or "/orbax/" not in path
 
 
+class _LateReads:
+    """Drops what TensorStore's threads report after a failed read, to an event loop that Orbax has closed by then."""
+
+    def __init__(self, report: Callable[[Any], object]):
+        self._report = report
+
+    def __call__(self, unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            self._report(unraisable)
+
+
 def quiet_logs() -> None:
     """Silences routine log records, echoes of failures that are reported otherwise, and one warning per restored array.
 
@@ -30,6 +45,8 @@ def quiet_logs() -> None:
     handler = absl_logging.get_absl_handler()
     if not any(isinstance(known, _Chatter) for known in handler.filters):
         handler.addFilter(_Chatter())
+    if not isinstance(sys.unraisablehook, _LateReads):
+        sys.unraisablehook = _LateReads(sys.unraisablehook)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)  # "Future exception was never retrieved"
     warnings.filterwarnings("ignore", message="Sharding info not provided when restoring")
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)

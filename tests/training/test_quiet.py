@@ -1,6 +1,7 @@
 """Orbax's routine messages disappear, its warnings and everyone else's messages do not."""
 
 import logging
+import sys
 import warnings
 
 import pytest
@@ -49,3 +50,21 @@ def test_the_warning_per_restored_array_is_ignored(handler):
         warnings.warn("Sharding info not provided when restoring. Populating ...", stacklevel=1)
         warnings.warn("something else", stacklevel=1)
     assert [str(warning.message) for warning in caught] == ["something else"]
+
+
+class Late:
+    def __init__(self, text):
+        self.text = text
+
+    def __del__(self):
+        raise RuntimeError(self.text)
+
+
+def test_threads_that_come_late_after_a_failed_read_say_nothing(monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: said.append(str(unraisable.exc_value)))
+    quiet_logs()
+    quiet_logs()
+    for text in ("Event loop is closed", "something else"):
+        Late(text)
+    assert said == ["something else"]
