@@ -37,7 +37,8 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
     """Makes global arrays from this process's slices (num_d_steps, batch / processes, ...)."""
     sharding = batch_sharding(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+    with jax.transfer_guard_host_to_device("allow"):  # with several processes JAX takes it for an implicit transfer
+        return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 
 
 def unroll_d_steps(setting: str) -> bool:

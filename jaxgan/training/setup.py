@@ -79,7 +79,8 @@ def prepare(config: Config, data: DataSpec, method: Method | None = None) -> Set
         donate_argnums=(0,),
         compiler_options=compiler_options(),
     )
-    root_key = jax.device_put(jax.random.key(config.seed), replicated)
+    # Made by a program, as `device_put` refuses typed keys where some devices belong to other processes.
+    root_key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated)()
     batch = batch_shape(config, data)
     jax.eval_shape(packed_step, state, batch, root_key)  # fills `names`
     return Setup(
