@@ -34,6 +34,7 @@ def make_step(method: Method, networks: Mapping[str, Network], *, scaling: str, 
     """
 
     def step(state: TrainState, batch: Batch, root: jax.Array) -> tuple[TrainState, Metrics]:
+        """Runs every phase once; see `make_step`."""
         key = rng.at_step(rng.stream(root, "train"), state.step)
         batch = dict(batch, images=to_float(batch["images"], scaling=scaling, key=rng.stream(key, "dequantize")))
         metrics: Metrics = {}
