@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -54,6 +55,11 @@ def decode(data: bytes) -> np.ndarray:
     return np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[:, :, None])
 
 
+def is_image(name: str) -> bool:
+    """Whether a file of this name counts as an image."""
+    return name.lower().endswith(EXTENSIONS)
+
+
 def check_file(path: Path) -> tuple[int, int]:
     """Checks the header of an image file and that it has an end, without decoding it where that can be avoided.
 
@@ -65,19 +71,31 @@ def check_file(path: Path) -> tuple[int, int]:
     """
     try:
         with open(path, "rb") as file:
-            head = file.read(8)
-            if not head:
-                raise DecodeError("the file is empty")
-            file.seek(0)
-            with Image.open(file) as image:
-                width, height = image.size
-            size = file.seek(0, io.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            tail = file.read()
+            return _check(file)
+    except OSError as error:
+        raise DecodeError(_reason(error)) from error
+
+
+def check_bytes(data: bytes) -> tuple[int, int]:
+    """As `check_file`, of the bytes of such a file."""
+    return _check(io.BytesIO(data))
+
+
+def _check(file: BinaryIO) -> tuple[int, int]:
+    head = file.read(8)
+    if not head:
+        raise DecodeError("the file is empty")
+    file.seek(0)
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise DecodeError(_reason(error)) from error
-    if not has_end_marker(head, tail):
-        decode(path.read_bytes())
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _TAIL))
+    if not has_end_marker(head, file.read()):
+        file.seek(0)
+        decode(file.read())
     return height, width
 
 

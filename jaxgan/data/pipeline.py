@@ -23,7 +23,8 @@ from jaxgan.data.sources import open_source
 from jaxgan.data.spec import DataSpec
 from jaxgan.data.transforms import crop_box, flip, prepare
 
-_IN_MEMORY_BYTES = 2 * 1024**3  # sets in memory are transformed once if the result is not larger
+# Images are held in memory if they are not larger: those that need no transform, and those in memory, transformed once.
+_IN_MEMORY_BYTES = 2 * 1024**3
 
 Batch = dict[str, np.ndarray]
 
@@ -48,10 +49,10 @@ class Dataset:
             height, width, data.channels, len(class_names), class_names, len(source), source.fingerprint
         )
         self._check_crop()
+        self._is_ready = source.image_shape is not None and self._keeps(source.image_shape)
         self._images: np.ndarray | None = None
-        size = len(source) * height * width * data.channels
-        if isinstance(source, ArraySource) and size <= _IN_MEMORY_BYTES:
-            self._images = np.stack([self._prepare(image) for image in source.images])
+        if len(source) * height * width * data.channels <= _IN_MEMORY_BYTES:
+            self._images = self._all_images()
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -97,17 +98,14 @@ class Dataset:
         local = batch_size // process_count
         part = slice(process_index * local, (process_index + 1) * local)
 
-        def read_batch(number: int) -> tuple[np.ndarray, np.ndarray]:
-            first = number * batch_size
-            images, labels = self.gather([int(order[first + row]) for row in range(part.start, part.stop)])
-            if self._data.flip:
-                images = flip(images, flip_mask(seed, number, batch_size)[part])
-            return images, labels
-
         def read_step(step: int) -> Batch:
-            parts = [read_batch(step * num_d_steps + i) for i in range(num_d_steps)]
-            images, labels = zip(*parts, strict=True)
-            return {"images": np.stack(images), "labels": np.stack(labels)}
+            numbers = range(step * num_d_steps, (step + 1) * num_d_steps)
+            rows = [number * batch_size + row for number in numbers for row in range(part.start, part.stop)]
+            images, labels = self.gather([int(order[row]) for row in rows])
+            if self._data.flip:
+                images = flip(images, np.concatenate([flip_mask(seed, n, batch_size)[part] for n in numbers]))
+            lead = (num_d_steps, local)
+            return {"images": images.reshape(*lead, *images.shape[1:]), "labels": labels.reshape(lead)}
 
         steps = grain.MapDataset.range(start_step, sys.maxsize if stop_step is None else stop_step)
         return self._iterate(steps.map(read_step))
@@ -125,11 +123,11 @@ class Dataset:
     def gather(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the transformed, unflipped images uint8 (n, H, W, C) and labels int32 (n,) of these indices."""
         labels = np.zeros(len(indices), np.int32)
-        if self._images is not None:
+        if self._images is not None or self._is_ready:
             rows = np.asarray(indices, np.intp)
             if self.spec.num_classes and self._source.labels is not None:
                 labels = self._source.labels[rows]
-            return self._images[rows], labels
+            return self._source.read_many(rows) if self._images is None else self._images[rows], labels
         images = np.empty((len(indices), self.spec.height, self.spec.width, self.spec.channels), np.uint8)
         for row, index in enumerate(indices):
             image, label = self._source.example(int(index))
@@ -159,6 +157,20 @@ class Dataset:
             if self._source.label(index) == label:
                 found.append(index)
         return self.gather(found)
+
+    def _keeps(self, shape: tuple[int, int, int]) -> bool:
+        """Whether the transform leaves images of that shape as they are."""
+        height, width = self._data.height_width
+        if shape != (height, width, self._data.channels):
+            return False
+        return crop_box(height, width, height=height, width=width, crop=self._data.crop) == (0, 0, height, width)
+
+    def _all_images(self) -> np.ndarray | None:
+        """Returns the whole transformed set where that takes no decoding, else None."""
+        if isinstance(self._source, ArraySource):
+            images = self._source.images
+            return images if self._is_ready else np.stack([self._prepare(image) for image in images])
+        return self._source.read_many(np.arange(len(self._source))) if self._is_ready else None
 
     def _prepare(self, image: np.ndarray, index: int | None = None) -> np.ndarray:
         height, width = self._data.height_width

@@ -17,12 +17,14 @@ class Source(abc.ABC):
       class_names: one name per class id; empty where the source has no labels.
       fingerprint: short text that identifies the content; equal content gives equal text on every machine.
       skipped: (path, reason) of every image that was left out so far.
+      image_shape: (H, W, C) that all images are known to have, or None; such a source has a fast `read_many`.
     """
 
     name: str
     class_names: tuple[str, ...] = ()
     fingerprint: str
     skipped: list[tuple[str, str]]
+    image_shape: tuple[int, int, int] | None = None
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -37,9 +39,17 @@ class Source(abc.ABC):
     def labels(self) -> np.ndarray | None:
         """Class ids, int32 (len(self),), or None where unlabelled. May have to read the whole source."""
 
+    def exact_example(self, index: int) -> tuple[np.ndarray, int]:
+        """As `example`, but an unreadable image always raises UnreadableImage: no other one takes its place."""
+        return self.example(index)
+
     def read(self, index: int) -> np.ndarray:
         """Returns image `index` as uint8 (H, W, C), at its original size and number of channels."""
         return self.example(index)[0]
+
+    def read_many(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the images of these indices as a new array, uint8 (n, *image_shape); only where that is known."""
+        return np.stack([self.read(int(index)) for index in indices])
 
     def label(self, index: int) -> int:
         """Returns the class id of image `index`; 0 where unlabelled."""
@@ -67,6 +77,7 @@ class ArraySource(Source):
     def __init__(self, name: str, images: np.ndarray, labels: np.ndarray | None, class_names: Iterable[str] = ()):
         self.name = name
         self.images = images
+        self.image_shape = images.shape[1:]
         self._labels = None if labels is None else labels.astype(np.int32)
         self.class_names = tuple(class_names)
         self.skipped = []
@@ -80,6 +91,9 @@ class ArraySource(Source):
 
     def example(self, index: int) -> tuple[np.ndarray, int]:
         return self.images[index], self.label(index)
+
+    def read_many(self, indices: np.ndarray) -> np.ndarray:
+        return self.images[indices]
 
     @property
     def labels(self) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""From a source string to a source: `digits`, `tfds:`, `folder:`, `idx:`, `cifar10:`."""
+"""From a source string, such as `digits` or `folder:PATH`, to a source."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ import numpy as np
 from jaxgan.data import archives
 from jaxgan.data.errors import DataError
 from jaxgan.data.folder import FolderSource
+from jaxgan.data.lsun import LsunSource
+from jaxgan.data.packed import PackedSource
 from jaxgan.data.source import ArraySource, Source
 from jaxgan.data.tfds import TfdsSource
+from jaxgan.data.zipped import ArchiveSource
 
 KNOWN = (
     "digits[:train|:test]",
     "tfds:NAME[:SPLIT]",
     "folder:PATH",
+    "archive:FILE[:FOLDER]",
+    "lsun:PATH",
     "idx:PATH[:train|:test]",
     "cifar10:PATH[:train|:test]",
+    "packed:PATH",
 )
 
 
@@ -30,8 +36,11 @@ def open_source(source: str, *, skip_corrupt: bool = False) -> Source:
           fixed stratified 3:1 split.
         "tfds:NAME[:SPLIT]": see `jaxgan.data.tfds`.
         "folder:PATH": see `jaxgan.data.folder`.
+        "archive:FILE[:FOLDER]": a .zip or .tar file of images; see `jaxgan.data.zipped`.
+        "lsun:PATH": an lmdb file of encoded images; see `jaxgan.data.lsun`.
         "idx:PATH[:train|:test]": a folder with MNIST's four files, or one images file; see `jaxgan.data.archives`.
         "cifar10:PATH[:train|:test]": a folder or archive of CIFAR-10; see `jaxgan.data.archives`.
+        "packed:PATH": what `python -m jaxgan prepare` wrote; see `jaxgan.data.packed`.
       skip_corrupt: leave out image files that do not decode instead of stopping.
 
     Raises:
@@ -45,6 +54,12 @@ def open_source(source: str, *, skip_corrupt: bool = False) -> Source:
             return TfdsSource(source, rest)
         if kind == "folder":
             return FolderSource(source, Path(rest).expanduser(), skip_corrupt=skip_corrupt)
+        if kind == "archive":
+            return ArchiveSource(source, *_split_folder(rest), skip_corrupt=skip_corrupt)
+        if kind == "lsun":
+            return LsunSource(source, Path(rest).expanduser(), skip_corrupt=skip_corrupt)
+        if kind == "packed":
+            return PackedSource(source, Path(rest).expanduser())
         path, split = _split_suffix(rest)
         if kind == "idx":
             return archives.open_idx(source, path, split)
@@ -57,6 +72,14 @@ def _split_suffix(rest: str) -> tuple[Path, str]:
     for split in ("train", "test"):
         if rest.endswith(f":{split}"):
             return Path(rest.removesuffix(f":{split}")).expanduser(), split
+    return Path(rest).expanduser(), ""
+
+
+def _split_folder(rest: str) -> tuple[Path, str]:
+    """Returns an archive and the folder in it; a colon may be part of the archive's own path."""
+    file, colon, folder = rest.rpartition(":")
+    if colon and not Path(rest).expanduser().is_file():
+        return Path(file).expanduser(), folder.strip("/")
     return Path(rest).expanduser(), ""
 
 

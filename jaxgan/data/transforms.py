@@ -1,19 +1,30 @@
 """Crop, channel conversion and resize of one image; all of it uint8 in, uint8 out.
 
-The resize is Pillow's `Image.resize` with its bilinear filter, whose support grows with the reduction: antialiased at
-every ratio. It is what the published recipes use (torchvision on PIL images, nnabla-examples' SAGAN: bilinear), and
-unlike `cv2.INTER_LINEAR` or `tf.image.resize` with default arguments it does not skip pixels.
+The resize is Pillow's `Image.resize`, whose filters' support grows with the reduction: antialiased at every ratio. Its
+bilinear filter is the default, which is what the published recipes use (torchvision on PIL images, nnabla-examples'
+SAGAN); unlike `cv2.INTER_LINEAR` or `tf.image.resize` with default arguments it does not skip pixels.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from jaxgan.data.errors import DataError
 
+FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+    "area": Image.Resampling.BOX,  # another name: a reduction takes the mean of the area that becomes a pixel
+}
 
-def prepare(image: np.ndarray, *, height: int, width: int, channels: int, crop: str) -> np.ndarray:
+
+def prepare(
+    image: np.ndarray, *, height: int, width: int, channels: int, crop: str, resample: str = "bilinear"
+) -> np.ndarray:
     """Brings an image of any size to the size and number of channels that a model is trained on.
 
     Args:
@@ -21,20 +32,42 @@ def prepare(image: np.ndarray, *, height: int, width: int, channels: int, crop: 
       height: pixels.
       width: pixels.
       channels: 1 (grey), 3 (RGB) or 4 (RGBA).
-      crop: see `crop_box`.
+      crop: see `crop_box`; or "shorter_side": the image is resized to the smallest size of its proportions that covers
+        the target (for a square: its shorter side becomes the target's), then the excess around the centre is cut off.
+        That differs from "center" by the fractions of a pixel to which sizes and offsets are rounded.
+      resample: one of FILTERS.
 
     Returns:
       uint8 (height, width, channels).
 
     Raises:
       DataError: if the image is smaller than the crop.
+
+    Reference: "shorter_side" is torchvision's `Resize(N)` then `CenterCrop(N)`, which is also the order of
+      nnabla-examples' `preprocess.sh`; the longer side is rounded to the nearest pixel as ImageMagick does there, while
+      torchvision rounds down.
     """
-    top, left, rows, columns = crop_box(*image.shape[:2], height=height, width=width, crop=crop)
-    image = image[top : top + rows, left : left + columns]
+    if crop != "shorter_side":
+        image = _cut(image, height=height, width=width, crop=crop)
     if image.shape[2] > channels:
         image = convert_channels(image, channels)
+    if crop == "shorter_side":
+        image = _cover(image, height=height, width=width, resample=resample)
     # Grey and opaque images gain channels after the resize: the same values for less work.
-    return convert_channels(resize(image, height=height, width=width), channels)
+    return convert_channels(resize(image, height=height, width=width, resample=resample), channels)
+
+
+def _cut(image: np.ndarray, *, height: int, width: int, crop: str) -> np.ndarray:
+    top, left, rows, columns = crop_box(*image.shape[:2], height=height, width=width, crop=crop)
+    return image[top : top + rows, left : left + columns]
+
+
+def _cover(image: np.ndarray, *, height: int, width: int, resample: str) -> np.ndarray:
+    scale = max(height / image.shape[0], width / image.shape[1])
+    rows, columns = max(height, round(scale * image.shape[0])), max(width, round(scale * image.shape[1]))
+    image = resize(image, height=rows, width=columns, resample=resample)
+    top, left = round((rows - height) / 2), round((columns - width) / 2)
+    return image[top : top + height, left : left + width]
 
 
 def crop_box(image_height: int, image_width: int, *, height: int, width: int, crop: str) -> tuple[int, int, int, int]:
@@ -96,16 +129,19 @@ def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return image
 
 
-def resize(image: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """Resizes uint8 (H, W, C) to (height, width, C): bilinear, antialiased, alpha-weighted for RGBA."""
+def resize(image: np.ndarray, *, height: int, width: int, resample: str = "bilinear") -> np.ndarray:
+    """Resizes uint8 (H, W, C) to (height, width, C): antialiased, alpha-weighted for RGBA."""
     if image.shape[:2] == (height, width):
         return image
     pixels = image[:, :, 0] if image.shape[2] == 1 else image
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    resized = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+    resized = np.asarray(picture.resize((width, height), FILTERS[resample]))
     return resized.reshape(height, width, image.shape[2])
 
 
 def flip(images: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mirrors the images of a batch (N, H, W, C) left to right where mask, bool (N,), is True."""
-    return np.where(mask[:, None, None, None], images[:, :, ::-1], images)
+    """Mirrors the images of a batch, uint8 (N, H, W, C), left to right where mask, bool (N,), is True."""
+    flipped = images.copy()
+    for i in np.flatnonzero(mask):  # a tenth of the time that NumPy takes to reverse an axis of pixels
+        cv2.flip(images[i], 1, dst=flipped[i])
+    return flipped

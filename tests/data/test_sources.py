@@ -38,20 +38,33 @@ def test_digits_parts_are_disjoint_stratified_and_complete():
 
 
 @pytest.mark.parametrize(
-    "source", ["", "digit", "digits:", "digits:val", "mnist", "folder", "folder:", "packed:/x", "unpaired:/x"]
+    "source", ["", "digit", "digits:", "digits:val", "mnist", "folder", "folder:", "archive:", "packed", "unpaired:/x"]
 )
 def test_unknown_sources(source):
     if source == "digits:":
         assert len(open_source(source)) == 1797
         return
-    with pytest.raises(DataError, match=rf"data\.source \(='{source}'\) is an unknown source; known: digits.*cifar10"):
+    with pytest.raises(
+        DataError, match=rf"data\.source \(='{source}'\) is an unknown source; known: digits.*cifar10.*packed:PATH"
+    ):
         open_source(source)
 
 
-def test_home_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("source", ["idx:~/nowhere", "packed:~/nowhere", "archive:~/nowhere", "archive:~/nowhere:a"])
+def test_home_folder(tmp_path, monkeypatch, source):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(DataError, match=f"{tmp_path}/nowhere does not exist"):
-        open_source("idx:~/nowhere")
+        open_source(source)
+
+
+def test_sources_that_decode_nothing_read_many_images_at_once():
+    source = open_source("digits:test")
+    assert source.image_shape == (8, 8, 1)
+    rows = np.array([3, 3, 0])
+    np.testing.assert_array_equal(source.read_many(rows), np.stack([source.read(i) for i in rows]))
+    image, label = source.exact_example(3)
+    np.testing.assert_array_equal(image, source.read(3))
+    assert label == source.label(3)
 
 
 @pytest.fixture(scope="module")

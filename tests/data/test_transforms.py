@@ -22,6 +22,42 @@ def test_resize_is_pillows_antialiased_bilinear(size, channels):
     np.testing.assert_array_equal(result, np.asarray(expected).reshape(height, width, channels))
 
 
+@pytest.mark.parametrize(
+    "name, expected",
+    [("lanczos", "LANCZOS"), ("bicubic", "BICUBIC"), ("bilinear", "BILINEAR"), ("box", "BOX"), ("area", "BOX")],
+)
+def test_every_filter_is_pillows(name, expected):
+    image = random_image(37, 53, 3)
+    wanted = Image.fromarray(image).resize((10, 12), Image.Resampling[expected])
+    result = prepare(image, height=12, width=10, channels=3, crop="none", resample=name)
+    np.testing.assert_array_equal(result, np.asarray(wanted))
+
+
+def test_area_is_the_mean_of_the_pixels_it_replaces():
+    image = random_image(24, 32, 3)
+    result = prepare(image, height=6, width=8, channels=3, crop="none", resample="area")
+    np.testing.assert_allclose(result, image.reshape(6, 4, 8, 4, 3).mean((1, 3)), atol=1)  # two roundings
+
+
+@pytest.mark.parametrize(
+    "image_size, size, resized, top_left",
+    [
+        ((30, 60), (10, 10), (10, 20), (0, 5)),
+        ((61, 30), (10, 10), (20, 10), (5, 0)),  # 20.33 rounds to 20
+        ((30, 47), (10, 10), (10, 16), (0, 3)),  # 15.67 rounds to 16
+        ((30, 60), (10, 40), (20, 40), (5, 0)),  # the width decides
+        ((5, 9), (10, 10), (10, 18), (0, 4)),  # enlarged
+        ((10, 10), (10, 10), (10, 10), (0, 0)),
+    ],
+)
+def test_shorter_side_resizes_first_and_cuts_the_excess(image_size, size, resized, top_left):
+    image = random_image(*image_size, 3)
+    whole = np.asarray(Image.fromarray(image).resize(resized[::-1], Image.Resampling.BICUBIC))
+    expected = whole[top_left[0] :, top_left[1] :][: size[0], : size[1]]
+    result = prepare(image, height=size[0], width=size[1], channels=3, crop="shorter_side", resample="bicubic")
+    np.testing.assert_array_equal(result, expected)
+
+
 def test_reduction_averages_and_does_not_skip_pixels():
     stripes = np.zeros((64, 64, 1), np.uint8)
     stripes[:, ::2] = 200
@@ -108,9 +144,12 @@ def test_transparent_colour_does_not_bleed_into_a_resized_image():
     np.testing.assert_allclose(result[:, 1, :3], np.broadcast_to([200, 100, 50], (3, 3)), atol=2)
 
 
-def test_flip_mirrors_the_width_of_the_chosen_images():
-    images = np.stack([random_image(4, 6, 3, seed) for seed in range(3)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_flip_mirrors_the_width_of_the_chosen_images(channels):
+    images = np.stack([random_image(4, 7, channels, seed) for seed in range(3)])
+    before = images.copy()
     flipped = flip(images, np.array([True, False, True]))
+    np.testing.assert_array_equal(images, before)
     np.testing.assert_array_equal(flipped[0], np.fliplr(images[0]))
     np.testing.assert_array_equal(flipped[1], images[1])
     np.testing.assert_array_equal(flipped[2], np.fliplr(images[2]))
