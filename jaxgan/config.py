@@ -22,7 +22,7 @@ class ConfigError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    source: str = "digits"  # digits[:train|:test] | tfds:NAME[:SPLIT] | folder:PATH | idx:PATH | cifar10:PATH
+    source: str = "digits"  # digits | tfds: folder: archive: lsun: idx: cifar10: packed: + PATH; see data/sources.py
     resolution: int = 32  # pixels; height of the training images, and width unless `width` is set
     width: int = 0  # pixels; 0 = square
     channels: int = 3  # 1 grey, 3 RGB, 4 RGBA; the source is converted
@@ -140,8 +140,13 @@ class LogConfig:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     every_steps: int = 0  # 0 = never
-    num_samples: int = 50_000
-    metrics: tuple[str, ...] = ("fid",)
+    num_samples: int = 50_000  # generated images
+    num_reference: int = 0  # real images, spread evenly over data.source; 0 = all
+    metrics: tuple[str, ...] = ("fid",)  # some of fid, is, kid, prdc, intra_fid, cas
+    extractor: str = "inception"  # inception | classifier (a small one, trained on the labelled data first)
+    inception_weights: str = ""  # file; "" = $JAXGAN_INCEPTION_WEIGHTS, else downloaded once and cached
+    feature_dims: int = 2048  # of Inception: 64 | 192 | 768 | 2048
+    resizer: str = "tf1"  # to Inception's 299 pixels: tf1 | bilinear | clean
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -241,6 +246,8 @@ def _convert(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     if typing.get_origin(hint) is tuple:
         item = typing.get_args(hint)[0]
         if isinstance(value, (list, tuple)) and all(type(v) is item for v in value):
+            if item is str:  # `--config.eval.metrics=fid,kid` arrives as one string
+                return tuple(part.strip() for v in value for part in v.split(","))
             return tuple(value)
         problems.append(f"{path} (={value!r}) must be a list of {item.__name__}.")
     elif type(value) is not hint:

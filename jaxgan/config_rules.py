@@ -30,8 +30,12 @@ _CHOICES = {
     "d_optim.name": ("adam", "rmsprop", "sgd"),
     "g_optim.schedule": ("constant", "linear", "cosine"),
     "d_optim.schedule": ("constant", "linear", "cosine"),
+    "eval.extractor": ("inception", "classifier"),
+    "eval.feature_dims": (64, 192, 768, 2048),
+    "eval.resizer": ("tf1", "bilinear", "clean"),
     "mesh.unroll_d_steps": ("auto", "always", "never"),
 }
+_METRICS = ("fid", "is", "kid", "prdc", "intra_fid", "cas")
 
 _POSITIVE = (
     "total_steps", "batch_size", "num_d_steps", "data.resolution", "data.num_threads", "data.prefetch",
@@ -42,7 +46,7 @@ _POSITIVE = (
 _NOT_NEGATIVE = (
     "seed", "data.width", "model.d_num_down", "method.penalty_weight", "method.weight_clip", "ema.halflife_images",
     "ema.start_step", "checkpoint.keep_every", "checkpoint.keep_best", "sample.every_steps", "log.profile_step",
-    "eval.every_steps", "mesh.data",
+    "eval.every_steps", "eval.num_reference", "mesh.data",
 )  # fmt: skip
 _FRACTIONS = ("model.bn_decay", "g_optim.b1", "g_optim.b2", "d_optim.b1", "d_optim.b2")
 
@@ -96,6 +100,9 @@ def _check_values(flat: Mapping[str, Any]) -> list[str]:
                 f"config.{network}_optim.decay_steps (={flat[f'{network}_optim.decay_steps']}) must be positive for "
                 f"schedule {flat[f'{network}_optim.schedule']!r}; set it to the updates that the decay shall take."
             )
+    for metric in flat["eval.metrics"] or ("",):
+        if metric not in _METRICS:
+            problems.append(f"config.eval.metrics (={metric!r}) must be some of {', '.join(_METRICS)}.")
     crop = flat["data.crop"]
     if crop not in ("none", "center") and not (crop.startswith("center:") and crop[7:].isdigit() and int(crop[7:])):
         problems.append(f"config.data.crop (={crop!r}) must be none, center or center:N with N pixels.")

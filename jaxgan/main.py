@@ -21,9 +21,11 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from jaxgan import config as config_lib
-from jaxgan.config import ConfigError
+from jaxgan.config import Config, ConfigError
 from jaxgan.core.checkpoint import CheckpointError
+from jaxgan.core.compilation import use_compilation_cache
 from jaxgan.data.errors import DataError
+from jaxgan.evaluation.errors import EvaluationError
 from jaxgan.training.metrics import NonFiniteError
 from jaxgan.training.quiet import quiet_logs
 from jaxgan.training.workdir import WorkdirError
@@ -34,7 +36,7 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print settings, parameters, FLOP
 _ACCEPT = flags.DEFINE_bool("accept_config_change", False, "Go on in a workdir trained with other settings.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Join the processes that a launcher started.")
 
-_USER_ERRORS = (ConfigError, DataError, CheckpointError, WorkdirError, NonFiniteError)
+_USER_ERRORS = (ConfigError, DataError, CheckpointError, WorkdirError, NonFiniteError, EvaluationError)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -44,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     if _CONFIG.value is None:
         _fail("--config is missing; try --config=configs/digits.py.")
     quiet_logs()
-    _use_compilation_cache()
+    use_compilation_cache()
     try:
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
@@ -54,9 +56,7 @@ def main(argv: Sequence[str]) -> None:
 
             print(dry_run.describe(config))
             return
-        from jaxgan.training.loop import train
-
-        train(config, _workdir(), accept_config_change=_ACCEPT.value)
+        _train(config, _workdir())
     except _USER_ERRORS as error:
         _fail(str(error))
     except OSError as error:
@@ -70,20 +70,27 @@ def main(argv: Sequence[str]) -> None:
         )
 
 
+def _train(config: Config, workdir: Path) -> None:
+    from jaxgan.training.loop import train
+
+    dataset = evaluate = None
+    if config.eval.every_steps:
+        # What evaluations need is looked for now, not at the first one, hours into the training.
+        from jaxgan.data.pipeline import open_dataset
+        from jaxgan.evaluation.in_training import TrainingEvaluator
+        from jaxgan.training import setup
+
+        setup.validate(config)
+        dataset = open_dataset(config.data)
+        evaluate = TrainingEvaluator(config, workdir, dataset)
+    train(config, workdir, dataset=dataset, evaluate=evaluate, accept_config_change=_ACCEPT.value)
+
+
 def _workdir() -> Path:
     if _WORKDIR.value:
         return Path(_WORKDIR.value)
     recipe = config_flags.get_config_filename(flags.FLAGS["config"])
     return Path("runs") / Path(recipe.partition(":")[0]).stem
-
-
-def _use_compilation_cache() -> None:
-    """Keeps compiled programs between starts, so that a resumed run does not compile again."""
-    if not getattr(jax.config, "jax_compilation_cache_dir", None):  # set by JAX_COMPILATION_CACHE_DIR
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        jax.config.update("jax_compilation_cache_dir", os.path.join(base, "jaxgan", "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

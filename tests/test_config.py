@@ -60,6 +60,8 @@ def test_wrong_types(tree, text):
 def test_integers_are_fine_for_floats_and_lists_for_tuples():
     config = config_lib.from_dict({"g_optim": {"lr": 1}, "model": {"attention_resolutions": [8, 16]}})
     assert config.g_optim.lr == 1.0 and config.model.attention_resolutions == (8, 16)
+    for metrics in (["fid", "kid"], ("fid,kid",), ["fid, kid"]):
+        assert config_lib.from_dict({"eval": {"metrics": metrics}}).eval.metrics == ("fid", "kid")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,10 @@ def test_integers_are_fine_for_floats_and_lists_for_tuples():
         ({"g_optim": {"lr": float("nan")}}, "config.g_optim.lr (=nan) must be finite."),
         ({"ema": {"start_step": -1}}, "config.ema.start_step (=-1) must not be negative."),
         ({"d_optim": {"schedule": "linear"}}, "config.d_optim.decay_steps (=0) must be positive"),
+        ({"eval": {"metrics": ("fid", "fdi")}}, "config.eval.metrics (='fdi') must be some of fid, is, kid, prdc"),
+        ({"eval": {"metrics": ()}}, "config.eval.metrics (='') must be some of"),
+        ({"eval": {"feature_dims": 100}}, "config.eval.feature_dims (=100) must be one of 64, 192, 768, 2048."),
+        ({"eval": {"num_reference": -1}}, "config.eval.num_reference (=-1) must not be negative."),
         ({"data": {"resolution": 30}}, "config.data.resolution (=30 x 30 pixels) must be config.model.base_size (=4)"),
         ({"data": {"resolution": 96}}, "try base_size=6 or a resolution of 128"),
         ({"data": {"width": 33}}, "(=32 x 33 pixels)"),
@@ -142,7 +148,12 @@ def test_every_choice_and_range_names_a_field():
 
 def test_differences_leave_out_what_changes_no_result():
     new = change(
-        total_steps=5, data={"num_threads": 9}, mesh={"data": 1}, checkpoint={"keep": 9}, log={"every_steps": 3}
+        total_steps=5,
+        data={"num_threads": 9},
+        mesh={"data": 1},
+        checkpoint={"keep": 9},
+        log={"every_steps": 3},
+        eval={"every_steps": 9, "resizer": "clean"},
     )
     assert config_lib.differences(Config(), new) == {}
     changed = change(batch_size=32, g_optim=OptimConfig(lr=3e-4), data=DataConfig(flip=True))

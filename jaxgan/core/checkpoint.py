@@ -215,7 +215,7 @@ def _mismatch(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str | None
 
 def _options(config: CheckpointConfig | None) -> ocp.CheckpointManagerOptions:
     if config is None:
-        return ocp.CheckpointManagerOptions(read_only=True)
+        return ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
     keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep)]
     if config.keep_every:
         keep.append(policies.EveryNSteps(config.keep_every))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import jax
 
 
@@ -15,3 +17,15 @@ def compiler_options() -> dict[str, str]:
     if jax.default_backend() != "cpu":
         return {}
     return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs between starts, so that a resumed run does not compile again.
+
+    They lie in `~/.cache/jaxgan/xla`; XDG_CACHE_HOME and JAX_COMPILATION_CACHE_DIR choose other places.
+    """
+    if not getattr(jax.config, "jax_compilation_cache_dir", None):  # set by JAX_COMPILATION_CACHE_DIR
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(base, "jaxgan", "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

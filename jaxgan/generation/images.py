@@ -36,6 +36,11 @@ def grid_columns(num_images: int) -> int:
     return max(1, math.isqrt(max(0, num_images - 1)) + 1)
 
 
+def display_scale(height: int) -> int:
+    """Returns the whole factor by which small images are magnified to be seen: to about 64 pixels."""
+    return max(1, 64 // height)
+
+
 def grid(images: Any, *, columns: int, padding: int = 2, scale: int = 1) -> np.ndarray:
     """Tiles images row by row on a black (RGBA: transparent) ground.
 

@@ -101,8 +101,7 @@ class Recorder:
         return max(1, num_images // self._config.sample.columns)
 
     def _write_grid(self, name: str, images: np.ndarray, columns: int) -> np.ndarray:
-        scale = max(1, 64 // images.shape[1])  # small images are magnified to be seen
-        grid = images_lib.grid(images, columns=columns, scale=scale)
+        grid = images_lib.grid(images, columns=columns, scale=images_lib.display_scale(images.shape[1]))
         images_lib.write_png(self._samples / name, grid)
         return grid
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.generation.images import encode_png, grid, grid_columns, to_uint8, write_png
+from jaxgan.generation.images import display_scale, encode_png, grid, grid_columns, to_uint8, write_png
 
 
 def test_floats_map_to_the_nearest_byte():
@@ -123,3 +123,7 @@ def test_a_kill_while_writing_leaves_the_old_file_and_no_other(tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         write_png(path, np.zeros((2, 2, 3), np.uint8))
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["image.png"]
+
+
+def test_small_images_are_shown_larger():
+    assert [display_scale(height) for height in (8, 28, 64, 65, 128)] == [8, 2, 1, 1, 1]

@@ -1,0 +1,1 @@
+"""Scores: feature extractors, the statistics of their features, and the metrics computed from them."""
