@@ -3,12 +3,29 @@
 import re
 from pathlib import Path
 
+from tests.tiny_run import PERCEPTRON, write_run
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
+def python_block(word):
+    (code,) = (code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if word in code)
+    return code
+
+
+def test_a_run_is_sampled_in_three_lines(tmp_path, monkeypatch):
+    write_run(tmp_path / "runs" / "digits", PERCEPTRON)
+    monkeypatch.chdir(tmp_path)
+    code = python_block("open_run").replace('class_id="7"', 'class_id="dog"')
+    assert len([line for line in code.splitlines() if line]) == 3
+    found = {}
+    exec(compile(code, "README.md", "exec"), found)
+    assert found["images"].shape == (16, 8, 8, 1)
+
+
 def test_own_networks_train_as_written(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = python_block("Adversarial")
     monkeypatch.chdir(tmp_path)
     code, count = re.subn(r"total_steps=[\d_]+", "total_steps=3", code)
     assert count == 1 and len(code.splitlines()) <= 25
@@ -34,3 +51,10 @@ def test_every_flag_and_field_named_exists():
     fields = config_lib.flatten(config_lib.Config())
     for name in re.findall(r"--config\.([\w.]+)=", README):
         assert name in fields, name
+
+
+def test_every_command_stands_there():
+    from jaxgan.__main__ import COMMANDS
+
+    for name in COMMANDS:
+        assert re.search(rf"python -m jaxgan {name}|`{name} ", README), name

@@ -1,0 +1,98 @@
+"""A generator with its weights as one StableHLO program, which JAX runs without this package."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.core.network import BoundNetwork
+from jaxgan.core.state import Average
+from jaxgan.generation.run import Run
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def platform_here() -> str:
+    """Returns the name that programs are exported under for the devices of this process, e.g. cuda."""
+    return jax.export.default_export_platform()
+
+
+def drawing_networks(run: Run, variables: Mapping[str, Average]) -> dict[str, Average]:
+    """Returns the variables of the networks that images are drawn with, on the host; a discriminator draws none."""
+    used: set[str] = set()
+
+    def sample(z: jax.Array, labels: jax.Array) -> jax.Array:
+        nets = {name: _Noting(run.networks[name], v.params, v.stats) for name, v in variables.items()}
+        images = run.method.sample(nets, {"z": z, "labels": labels})
+        used.update(name for name, net in nets.items() if net.called)
+        return images
+
+    jax.eval_shape(sample, *_inputs(run, 1))
+    return {name: jax.device_get(v) for name, v in variables.items() if name in used}
+
+
+def serialize(run: Run, variables: Mapping[str, Average], platforms: Sequence[str]) -> bytes:
+    """Returns a program (z float32 (b, latent_dim), labels int32 (b,)) -> images float32 (b, H, W, C) in [-1, 1].
+
+    It holds the weights, runs in evaluation mode on one device with any batch size b >= 1, and computes in the run's
+    dtype. No device of a platform is needed to export for it; one program serves all platforms. The strided and
+    transposed convolutions have the form that suits the devices of this process, equal everywhere but for rounding
+    (see `layers/conv_cpu.py`). This process's compiler options are not part of it.
+
+    Args:
+      run: an opened run.
+      variables: of the networks that draw, on the host; see `drawing_networks`.
+      platforms: some of `PLATFORMS`.
+    """
+
+    def generator(z: jax.Array, labels: jax.Array) -> jax.Array:
+        # Behind the barrier they are no constants for the compiler, which would otherwise divide kernels by their
+        # spectral norms while compiling, and take twice as long for the 42 million weights of a 128x128 SAGAN.
+        nets = {
+            name: BoundNetwork(run.networks[name], v.params, v.stats)
+            for name, v in jax.lax.optimization_barrier(dict(variables)).items()
+        }
+        return run.method.sample(nets, {"z": z, "labels": labels})
+
+    (batch,) = jax.export.symbolic_shape("b")
+    exported = jax.export.export(jax.jit(generator), platforms=tuple(platforms))(*_inputs(run, batch))
+    return bytes(exported.serialize())
+
+
+def call(program: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Runs a serialized program on this process's first device, as its user does."""
+    generate = jax.jit(jax.export.deserialize(bytearray(program)).call)
+    with _compiled_once():
+        return np.asarray(jax.device_get(generate(inputs["z"], inputs["labels"])))
+
+
+@contextlib.contextmanager
+def _compiled_once() -> Iterator[None]:
+    """Keeps what is compiled out of the compilation cache, to which it would add all weights, and for nothing."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, float("inf"))
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
+def _inputs(run: Run, batch: Any) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+    return jax.ShapeDtypeStruct((batch, run.latent_dim), jnp.float32), jax.ShapeDtypeStruct((batch,), jnp.int32)
+
+
+class _Noting(BoundNetwork):
+    """Remembers whether it ran."""
+
+    called = False
+
+    def __call__(self, *args: Any, train: bool = True, update_stats: bool = True) -> Any:
+        self.called = True
+        return super().__call__(*args, train=train, update_stats=update_stats)
