@@ -91,11 +91,12 @@ def _help_of(name: str) -> str:
 
 def _prepare_libraries() -> None:
     """As the training does: quiet logs, and compiled programs kept between starts."""
-    from absl import logging
+    from absl import flags, logging
 
     from jaxgan.core.compilation import use_compilation_cache
     from jaxgan.training.quiet import quiet_logs
 
+    flags.FLAGS.mark_as_parsed()  # else absl's first line says that they are not; these commands have none of its flags
     logging.use_absl_handler()  # the one that `quiet_logs` filters
     quiet_logs()
     use_compilation_cache()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxgan.commands import evaluate_table, opening
+from jaxgan.commands import evaluate_table, opening, own_extractor
 from jaxgan.commands.errors import CommandError
 from jaxgan.config import EvalConfig
 from jaxgan.data.errors import DataError
@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, and nothing else there")
     _add_run_arguments(parser.add_argument_group("with --workdir"))
     network = parser.add_argument_group("features (defaults: config.eval of the run)")
-    network.add_argument("--extractor", help="inception, or classifier: a small one, trained on the labelled --data")
+    network.add_argument(
+        "--extractor",
+        help="inception, classifier (a small one, trained on the labelled --data), or package.module:function",
+    )
     network.add_argument("--feature_dims", type=int, help="of Inception: 64, 192, 768 or 2048")
     network.add_argument("--resizer", help="of Inception: tf1, bilinear or clean")
     network.add_argument("--inception_weights", metavar="FILE", help="default: $JAXGAN_INCEPTION_WEIGHTS, or download")
@@ -90,7 +93,7 @@ def _evaluate_run(args: argparse.Namespace) -> list[records.Record]:
     first = open_run(args.workdir, step=steps[0])
     settings = _settings(args, first.config.eval)
     num = first.config.eval.num_samples if args.num_samples is None else args.num_samples
-    evaluator = Evaluator(settings, _reference_of(first, args, settings), cache=default_cache())
+    evaluator = _evaluator(args, settings, _reference_of(first, args, settings))
     done = records.read(args.workdir) if args.step == "all" else []
     found: list[records.Record] = []
     for step in steps:
@@ -155,8 +158,14 @@ def _evaluate_images(args: argparse.Namespace) -> records.Record:
             reference = _open_images("data", args.data, "num_reference", args.num_reference)
         settings.check_sizes(images.num, reference and reference.num, (args.images, args.data or ""))
         settings.check_labels(images.num_classes > 0, reference is None or reference.num_classes > 0)
-        scores = Evaluator(settings, reference, cache=default_cache()).evaluate(images, seed=settings.kid_seed)
+        scores = _evaluator(args, settings, reference).evaluate(images, seed=settings.kid_seed)
     return {"images": args.images, **scores.to_json()}
+
+
+def _evaluator(args: argparse.Namespace, settings: Settings, reference: RealImages | None) -> Evaluator:
+    if own_extractor.is_own(args.extractor):  # its features are not cached: the function may change under its name
+        return Evaluator(settings, reference, extractor=own_extractor.load(args.extractor))
+    return Evaluator(settings, reference, cache=default_cache())
 
 
 def _open_images(flag: str, text: str, num_flag: str, num: int | None) -> RealImages:
@@ -220,6 +229,8 @@ def _settings(args: argparse.Namespace, config: EvalConfig) -> Settings:
     }
     names = (*chosen, "batch_size", "is_splits", "kid_subsets", "kid_subset_size", "k", "classifier_steps")
     chosen |= {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if own_extractor.is_own(chosen["extractor"]):
+        chosen["extractor"] = "inception"  # not used: the evaluator is given the function
     if isinstance(chosen["metrics"], str):
         chosen["metrics"] = tuple(name.strip() for name in chosen["metrics"].split(","))
     if args.seed is not None:

@@ -194,7 +194,9 @@ def _protocol(run: Run, reals: Reals, args: argparse.Namespace, extractor: Featu
 
 def _folder_name(run: Run, args: argparse.Namespace) -> str:
     what = "random" if args.class_id is None else f"class_{run.class_id(args.class_id)}"
-    return opening.folder_name(run, args, f"{what}_{args.extractor}" + ("_any_class" if args.any_class else ""))
+    return opening.folder_name(
+        run, args, f"{what}_{args.extractor.replace(':', '.')}" + ("_any_class" if args.any_class else "")
+    )
 
 
 def _say(matches: list[dict[str, Any]], args: argparse.Namespace, out: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 
+from jaxgan.commands import own_extractor
 from jaxgan.commands.errors import CommandError
 from jaxgan.commands.match_reals import Reals
 from jaxgan.evaluation.errors import EvaluationError
@@ -13,6 +14,7 @@ from jaxgan.evaluation.features import CallableExtractor, FeatureExtractor, ince
 from jaxgan.evaluation.small_classifier import train_classifier
 from jaxgan.generation.progress import Progress
 
+_NAMES = ("inception", "classifier", "pixels")
 _TRAINING_BYTES = 2**28  # of real images that the classifier is trained on, at most; they are held in memory
 _TRAINING_STEPS, _TRAINING_BATCH = 500, 128
 
@@ -20,9 +22,12 @@ _TRAINING_STEPS, _TRAINING_BATCH = 500, 128
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --extractor, --feature_dims and --inception_weights."""
     parser.add_argument(
-        "--extractor", choices=("inception", "classifier", "pixels"), default="inception",
-        help="embedding: FID's Inception (default), a small classifier trained here on the labelled images, or pixels",
-    )  # fmt: skip
+        "--extractor",
+        metavar="NAME",
+        default="inception",
+        help="embedding: inception (FID's, default), classifier (a small one, trained here on the labelled images), "
+        "pixels, or package.module:function of your own",
+    )
     parser.add_argument(
         "--feature_dims", type=int, choices=(64, 192, 768, 2048), default=2048, help="of Inception (default 2048)"
     )
@@ -35,8 +40,12 @@ def make_extractor(args: argparse.Namespace, reals: Reals, *, configured: str = 
     """Returns what the flags ask for; `configured` is the file of Inception's weights that the run's settings name.
 
     Raises:
-      CommandError: no labels to train the classifier on, or no weights for Inception.
+      CommandError: an unknown name, no labels to train the classifier on, or no weights for Inception.
     """
+    if own_extractor.is_own(args.extractor):
+        return own_extractor.load(args.extractor)
+    if args.extractor not in _NAMES:
+        raise CommandError(f"--extractor (={args.extractor!r}) must be {', '.join(_NAMES)} or package.module:function.")
     if args.extractor == "pixels":
         return pixels_extractor()
     if args.extractor == "classifier":
