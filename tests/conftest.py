@@ -24,6 +24,14 @@ jax.config.update("jax_compilation_cache_dir", os.path.join(tempfile.gettempdir(
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+# They take minutes; begun last, they would keep one worker busy while the others have nothing left to do.
+LONG_FILES = {"test_interruption.py", "test_recipes.py", "test_loop.py", "test_step.py", "test_main.py"}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)  # stable: nothing else moves
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _free_compiled_programs():
     """Programs of the file before are not needed again; kept, they grow to several gigabytes."""
