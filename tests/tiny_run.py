@@ -9,8 +9,8 @@ from jaxgan import config as config_lib
 from jaxgan.config import CheckpointConfig, Config, DataConfig, EmaConfig, MeshConfig, ModelConfig, OptimConfig
 from jaxgan.core import sharding
 from jaxgan.core.checkpoint import Checkpointer
-from jaxgan.core.state import init_state
 from jaxgan.data.spec import DataSpec
+from jaxgan.methods.base import initial_state
 from jaxgan.methods.registry import build_method
 from jaxgan.training import workdir as workdir_lib
 
@@ -34,15 +34,7 @@ DATA = DataSpec(8, 8, 1, 5, ("cat", "dog", "a/b", "a b", "2"), 100, "0123456789a
 def write_run(folder, config=CONFIG, data=DATA, steps=(3,), method=None):
     """Writes a workdir with a checkpoint of random weights and statistics for each step; returns its folder."""
     method = build_method(config, data.num_classes) if method is None else method
-    specs = method.networks
-    state, _ = init_state(
-        {name: spec.build for name, spec in specs.items()},
-        {name: spec.tx for name, spec in specs.items()},
-        tuple(name for name, spec in specs.items() if spec.ema_decay is not None),
-        method.init_aux(),
-        seed=0,
-        sharding=sharding.replicated(sharding.make_mesh(MeshConfig(data=1))),
-    )
+    state, _ = initial_state(method, seed=0, sharding=sharding.replicated(sharding.make_mesh(MeshConfig(data=1))))
     workdir_lib.claim(folder, config, data, accept_changes=True, is_primary=True)
     checkpointer = Checkpointer(folder / "checkpoints", CheckpointConfig(keep=9))
     for step in steps:

@@ -17,8 +17,9 @@ from jaxgan.commands.output import output_folder
 from jaxgan.config import Config
 from jaxgan.core import checksum
 from jaxgan.core.checkpoint import Checkpointer
-from jaxgan.core.state import Average, TrainState, init_state
+from jaxgan.core.state import Average, TrainState
 from jaxgan.data.spec import DataSpec
+from jaxgan.methods.base import initial_state
 from jaxgan.methods.registry import build_method
 from jaxgan.training import workdir as workdir_lib
 
@@ -83,16 +84,8 @@ def _data_spec(converted: Converted) -> DataSpec:
 def _make_state(converted: Converted) -> TrainState:
     config = converted.config
     method = build_method(config, converted.num_classes)
-    specs = method.networks
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    state, _ = init_state(
-        {name: spec.build for name, spec in specs.items()},
-        {name: spec.tx for name, spec in specs.items()},
-        tuple(name for name, spec in specs.items() if spec.ema_decay is not None),
-        method.init_aux(),
-        seed=config.seed,
-        sharding=device,
-    )
+    state, _ = initial_state(method, seed=config.seed, sharding=device)
     nets, ema = dict(state.nets), dict(state.ema)
     for name, variables in converted.networks.items():
         fresh = {"params": nets[name].params, "stats": nets[name].stats}

@@ -33,6 +33,7 @@ _OF_NETWORKS = ("extractor", "resizer", "inception_weights", "classifier_steps")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags: what to evaluate, against what, and how."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--workdir", help="folder of a run, finished or training; its evaluations.jsonl is added to")
     what.add_argument("--images", help="or a folder, source string, or .npz of `features` (N, D) and `logits`")

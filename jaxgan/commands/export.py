@@ -36,16 +36,8 @@ _TOLERANCE, _ROUNDED_TOLERANCE = 1e-4, 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workdir", required=True, help="folder of the run, finished or training")
-    parser.add_argument("--step", type=int, help="of the checkpoint; default: the newest")
-    parser.add_argument(
-        "--weights", choices=("auto", "ema", "raw"), default="auto",
-        help="averaged or raw weights; auto (default) = averaged where the run keeps them",
-    )  # fmt: skip
-    parser.add_argument(
-        "--bn", default="running", metavar="running|standing:N",
-        help="batch norm by the training's running statistics (default), or recomputed over N training batches",
-    )  # fmt: skip
+    """Adds the flags: which weights, where they shall run, and where to write."""
+    opening.add_weights_arguments(parser)
     parser.add_argument("--truncation", type=float, help="of z in standing statistics and in check.npz; default: none")
     parser.add_argument("--seed", type=int, default=0, help="of z in standing statistics and in check.npz (default 0)")
     parser.add_argument(

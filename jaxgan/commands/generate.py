@@ -33,6 +33,7 @@ _DEFAULT_NUM = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags: of the run, what to draw, and where to write."""
     opening.add_arguments(parser)
     parser.add_argument("--num", type=int, help=f"images, with --all_classes of each class (default {_DEFAULT_NUM})")
     what = parser.add_mutually_exclusive_group()

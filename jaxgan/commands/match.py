@@ -26,10 +26,9 @@ from jaxgan.training.workdir import write_json
 
 HELP = "find the real images nearest to generated ones"
 
-_SHOWN_PIXELS = 64  # smaller images are magnified to be seen
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags: of the run, what to compare with what, and where to write."""
     opening.add_arguments(parser)
     parser.add_argument("--data", help="source of real images, e.g. folder:PATH; default: what the run was trained on")
     parser.add_argument("--class_id", help="class of the generated images, by id or by name; default: random classes")
@@ -143,7 +142,7 @@ def search(
 def tile(reals: Reals, image: np.ndarray, indices: np.ndarray, *, columns: int | None = None) -> np.ndarray:
     """Returns uint8 (H', W', C): the image top left, its neighbours row by row in their order; 4 x 4 for 15 of them."""
     tiles = np.concatenate([image[None], reals.dataset.gather(indices)[0]])
-    scale = max(1, _SHOWN_PIXELS // image.shape[0])
+    scale = images_lib.display_scale(image.shape[0])
     return images_lib.grid(tiles, columns=columns or images_lib.grid_columns(len(tiles)), scale=scale)
 
 

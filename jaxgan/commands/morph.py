@@ -24,6 +24,7 @@ _FRAME_MILLISECONDS = 125  # of the gif
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags: of the run, from where to where, and where to write."""
     opening.add_arguments(parser)
     parser.add_argument("--from_class", help="id or name of the class of the first frame")
     parser.add_argument("--to_class", help="id or name of the class of the last frame")

@@ -13,7 +13,15 @@ from jaxgan.generation.standing import standing_statistics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --workdir, --step, --weights, --bn, --truncation, --seed and --batch_size."""
+    """Adds the flags of `add_weights_arguments`, and --truncation, --seed and --batch_size of what is drawn."""
+    add_weights_arguments(parser)
+    parser.add_argument("--truncation", type=float, help="bound of every element of z, > 0; default: none")
+    parser.add_argument("--seed", type=int, default=0, help="of z and random classes (default 0)")
+    parser.add_argument("--batch_size", type=int, default=64, help="images per batch on all devices (default 64)")
+
+
+def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --workdir, --step, --weights and --bn."""
     parser.add_argument("--workdir", required=True, help="folder of the run, finished or training")
     parser.add_argument("--step", type=int, help="of the checkpoint; default: the newest")
     parser.add_argument(
@@ -24,9 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bn", default="running", metavar="running|standing:N",
         help="batch norm by the training's running statistics (default), or recomputed over N training batches",
     )  # fmt: skip
-    parser.add_argument("--truncation", type=float, help="bound of every element of z, > 0; default: none")
-    parser.add_argument("--seed", type=int, default=0, help="of z and random classes (default 0)")
-    parser.add_argument("--batch_size", type=int, default=64, help="images per batch on all devices (default 64)")
 
 
 def open_from(args: argparse.Namespace) -> Run:

@@ -35,6 +35,7 @@ _REASONS = (CommandError, CheckpointError, DataError, EvaluationError, RunError,
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags: which run, its real images, and where to write."""
     parser.add_argument("--workdir", required=True, help="folder of the run, finished or training")
     parser.add_argument("--step", type=int, help="of the checkpoint; default: the newest")
     parser.add_argument("--seed", type=int, default=0, help="of the fresh samples (default 0)")

@@ -19,7 +19,6 @@ from jaxgan.generation.run import Run
 _MAX_STEPS = 24  # of the history
 _HISTORY_BYTES = 4 * 2**20  # of all its pictures before they become text
 _GRID_BYTES = 2**20  # of one grid
-_SHOWN_PIXELS = 64  # smaller images are magnified to be seen
 _FILE = re.compile(r"step_(\d+)(_raw)?\.png")
 
 
@@ -81,7 +80,7 @@ def history(workdir: Path) -> Section:
 
 def grids(run: Run, drawn: Drawn, real: np.ndarray | Path | None) -> Section:
     """What the checkpoint draws, beside real images: a grid uint8 (H, W, C), a picture file, or None."""
-    scale = max(1, _SHOWN_PIXELS // drawn.images.shape[1])
+    scale = images_lib.display_scale(drawn.images.shape[1])
     fresh = images_lib.grid(drawn.images, columns=drawn.columns, scale=scale)
     weights = "averaged" if run.ema else "raw"
     rows = f"one class per row: {_row_names(run, drawn)}" if run.num_classes else "no classes"

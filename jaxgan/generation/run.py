@@ -25,13 +25,13 @@ from jaxgan.core import checksum
 from jaxgan.core import sharding as sharding_lib
 from jaxgan.core.checkpoint import Checkpointer, CheckpointError
 from jaxgan.core.network import Network
-from jaxgan.core.state import Average, TrainState, init_state
+from jaxgan.core.state import Average, TrainState
 from jaxgan.data.spec import DataSpec
 from jaxgan.generation import generate as generate_lib
 from jaxgan.generation import latents
 from jaxgan.generation.errors import RunError
 from jaxgan.generation.sampler import Sampler, make_sampler
-from jaxgan.methods.base import Method
+from jaxgan.methods.base import Method, initial_state
 from jaxgan.methods.registry import build_method
 
 __all__ = ["Run", "RunError", "list_steps", "open_run"]
@@ -233,15 +233,7 @@ def _structure(method: Method, seed: int, sharding: jax.sharding.Sharding) -> tu
     networks: dict[str, Network] = {}
 
     def build() -> TrainState:
-        specs = method.networks
-        state, found = init_state(
-            {name: spec.build for name, spec in specs.items()},
-            {name: spec.tx for name, spec in specs.items()},
-            tuple(name for name, spec in specs.items() if spec.ema_decay is not None),
-            method.init_aux(),
-            seed=seed,
-            sharding=sharding,
-        )
+        state, found = initial_state(method, seed=seed, sharding=sharding)
         networks.update(found)
         return state
 

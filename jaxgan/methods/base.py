@@ -9,7 +9,8 @@ import jax
 import optax
 from flax import nnx
 
-from jaxgan.core.network import BoundNetwork, Params
+from jaxgan.core.network import BoundNetwork, Network, Params
+from jaxgan.core.state import TrainState, init_state
 
 Nets = Mapping[str, BoundNetwork]
 
@@ -77,3 +78,18 @@ class Method(Protocol):
     def sample(self, nets: Nets, inputs: Any) -> jax.Array:
         """Returns images float32 (N, H, W, C) in [-1, 1], in evaluation mode."""
         ...
+
+
+def initial_state(
+    method: Method, *, seed: int, sharding: jax.sharding.Sharding
+) -> tuple[TrainState, dict[str, Network]]:
+    """Builds the networks that a method declares, and the state of step 0; see `init_state`."""
+    specs = method.networks
+    return init_state(
+        {name: spec.build for name, spec in specs.items()},
+        {name: spec.tx for name, spec in specs.items()},
+        tuple(name for name, spec in specs.items() if spec.ema_decay is not None),
+        method.init_aux(),
+        seed=seed,
+        sharding=sharding,
+    )

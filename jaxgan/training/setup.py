@@ -15,9 +15,9 @@ from jaxgan.config import Config
 from jaxgan.core import sharding as sharding_lib
 from jaxgan.core.compilation import compiler_options
 from jaxgan.core.network import Network
-from jaxgan.core.state import TrainState, init_state
+from jaxgan.core.state import TrainState
 from jaxgan.data.spec import DataSpec
-from jaxgan.methods.base import Method
+from jaxgan.methods.base import Method, initial_state
 from jaxgan.methods.registry import build_method
 from jaxgan.training.step import make_step
 
@@ -54,15 +54,7 @@ def prepare(config: Config, data: DataSpec, method: Method | None = None) -> Set
     method = build_method(config, data.num_classes) if method is None else method
     mesh = sharding_lib.make_mesh(config.mesh)
     replicated, batched = sharding_lib.replicated(mesh), sharding_lib.batch_sharding(mesh)
-    specs = method.networks
-    state, networks = init_state(
-        {name: spec.build for name, spec in specs.items()},
-        {name: spec.tx for name, spec in specs.items()},
-        tuple(name for name, spec in specs.items() if spec.ema_decay is not None),
-        method.init_aux(),
-        seed=config.seed,
-        sharding=replicated,
-    )
+    state, networks = initial_state(method, seed=config.seed, sharding=replicated)
     unroll = sharding_lib.unroll_d_steps(config.mesh.unroll_d_steps)
     step = make_step(method, networks, scaling=config.data.scaling, unroll=unroll)
     names: list[str] = []

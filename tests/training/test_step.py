@@ -9,9 +9,9 @@ from flax import nnx
 
 from jaxgan.config import MeshConfig
 from jaxgan.core import sharding
-from jaxgan.core.state import init_state
 from jaxgan.layers.norm import BatchNorm
 from jaxgan.methods.adversarial import Adversarial
+from jaxgan.methods.base import initial_state
 from jaxgan.models.resnet import ResNetDiscriminator, ResNetGenerator
 from jaxgan.training.step import make_step
 
@@ -63,15 +63,7 @@ def batch(num_d_steps=1, size=16, height=8, seed=0):
 
 def start(method, devices=1):
     mesh = sharding.make_mesh(MeshConfig(data=devices))
-    specs = method.networks
-    state, networks = init_state(
-        {name: spec.build for name, spec in specs.items()},
-        {name: spec.tx for name, spec in specs.items()},
-        tuple(name for name, spec in specs.items() if spec.ema_decay is not None),
-        method.init_aux(),
-        seed=0,
-        sharding=sharding.replicated(mesh),
-    )
+    state, networks = initial_state(method, seed=0, sharding=sharding.replicated(mesh))
     return mesh, state, networks
 
 
