@@ -32,6 +32,11 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONG_FILES)  # stable: nothing else moves
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes name no test: gzip's hold the time, so that two workers would collect different tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _free_compiled_programs():
     """Programs of the file before are not needed again; kept, they grow to several gigabytes."""
