@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.config import DataConfig
-from jaxgan.data import pipeline
+from jaxgan.data import prepared
 from jaxgan.data.packing import Packer, default_shard_images
 from jaxgan.data.pipeline import Dataset
 from jaxgan.data.shards import Recipe
@@ -93,8 +93,8 @@ def jaxgan_sides(folder: Path, images: np.ndarray, batch_size: int) -> tuple[dic
 
 
 def _stream(source: Source, data: DataConfig, batch_size: int, *, in_memory: bool) -> Batches:
-    limit = pipeline._IN_MEMORY_BYTES if in_memory else 0
-    with mock.patch.object(pipeline, "_IN_MEMORY_BYTES", limit):
+    limit = prepared._IN_MEMORY_BYTES if in_memory else 0
+    with mock.patch.object(prepared, "_IN_MEMORY_BYTES", limit):
         dataset = Dataset(source, data)
     return lambda: dataset.batches(seed=0, batch_size=batch_size, num_d_steps=1)
 

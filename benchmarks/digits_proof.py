@@ -30,8 +30,10 @@ from sklearn.svm import SVC
 from benchmarks.recipe import load_recipe
 from jaxgan import config as config_lib
 from jaxgan.core import sharding
+from jaxgan.data.dataset import Dataset
 from jaxgan.data.pipeline import open_dataset
 from jaxgan.data.scaling import to_float
+from jaxgan.data.sources import open_source
 from jaxgan.generation.sampler import make_sampler
 from jaxgan.training import setup as setup_lib
 from jaxgan.training.loop import train
@@ -49,7 +51,7 @@ def features(images: np.ndarray) -> np.ndarray:
 
 def real_features(config: config_lib.Config, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns features and labels of the `train` or `test` part of the real images."""
-    dataset = open_dataset(dataclasses.replace(config.data, source=f"digits:{split}"))
+    dataset = Dataset(open_source(f"digits:{split}"), config.data)
     images, labels = dataset.gather(np.arange(dataset.spec.num_images))
     return features(np.asarray(to_float(jnp.asarray(images), scaling=config.data.scaling))), labels
 

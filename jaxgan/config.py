@@ -22,13 +22,16 @@ class ConfigError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    source: str = "digits"  # digits | tfds: folder: archive: lsun: idx: cifar10: packed: + PATH; see data/sources.py
+    source: str = "digits"  # digits | tfds: folder: archive: lsun: idx: cifar10: packed: unpaired: aligned: + PATH
     resolution: int = 32  # pixels; height of the training images, and width unless `width` is set
     width: int = 0  # pixels; 0 = square
     channels: int = 3  # 1 grey, 3 RGB, 4 RGBA; the source is converted
-    crop: str = "center"  # none (squash) | center (largest centred crop) | center:N (centred N x N pixels first)
+    # none (squash) | center (largest centred crop) | center:N (centred N x N pixels first) | random:N (in training:
+    # squashed to N pixels of height, then a random part of the training images' size; elsewhere as none)
+    crop: str = "center"
     flip: bool = False  # random horizontal flip, p = 0.5
     scaling: str = "symmetric"  # symmetric: 2x/255 - 1 | nnabla: x/128 - 1 + U(0, 1/128)
+    paired: bool = False  # of two domains: image i of A comes with image i of B; False: in orders of their own
     labels: bool = True  # False: ignore the labels that the source has
     skip_corrupt: bool = False  # True: leave out unreadable images, counted and reported; False: stop at the first
     num_threads: int = 2  # reading threads per process
@@ -41,7 +44,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    name: str = "resnet"  # resnet | dcgan | mlp
+    name: str = "resnet"  # resnet | dcgan | mlp; of methods that translate: cyclegan | unet
     conditional: bool = True  # class-conditional batch norm in G, projection in D; needs a labelled source
     latent_dim: int = 128  # size of z ~ N(0, I)
     g_channels: int = 64  # width of G's last block (dcgan: half of its last map); deeper ones follow the channel rule
@@ -60,7 +63,8 @@ class ModelConfig:
     attention_span: int = -1  # plain only: masks the (2 span + 1)^2 window around each query; -1 = no mask
     bn_decay: float = 0.9  # running = decay * running + (1 - decay) * batch
     bn_eps: float = 1e-5
-    init: str = "glorot"  # glorot | glorot_sqrt2 (x sqrt 2 on 3x3 residual convolutions) | orthogonal | normal | torch
+    # glorot | glorot_sqrt2 (x sqrt 2 on 3x3 residual convolutions) | orthogonal | normal | torch | torchgan
+    init: str = "glorot"
     # resnet only
     d_wide: bool = True  # True: D's blocks widen in their first convolution (SAGAN); False: in their second (SNGAN)
     d_num_down: int = 0  # down-sampling blocks of D; 0 = down to base_size
@@ -69,7 +73,7 @@ class ModelConfig:
     g_slope: float = 0.0  # leaky ReLU slope in G; 0 = ReLU
     d_slope: float = 0.2
     d_batch_norm: str = "inner"  # none | inner (not on the first layer) | all
-    conv_bias: bool = False  # bias also where batch norm follows (parity with torchgan and Non-local SAGAN)
+    conv_bias: bool = False  # also cyclegan: bias also where a norm follows (parity with torchgan, Non-local SAGAN)
     last_activation: bool = True  # activation after the last hidden layer (torchgan's tutorial has none)
     d_tanh: bool = False  # tanh on D's output (torchgan's tutorial)
     bn_scale_mean: float = 1.0  # mean of the initial batch norm gain under init="normal"; the blog's DCGAN has 0
@@ -77,10 +81,19 @@ class ModelConfig:
     # mlp only
     g_hidden: tuple[int, ...] = (256,)
     d_hidden: tuple[int, ...] = (128,)
+    # cyclegan and unet only
+    d_num_layers: int = 3  # convolutions of stride 2 in D; 3 = the 70x70 PatchGAN
+    # cyclegan only
+    num_res_blocks: int = 9  # of G; the original has 6 at 128 pixels and 9 at 256
+    g_kernel: int = 3  # size of G's strided convolutions: 3 (original) | 4 (torchgan's tutorial)
+    d_last_stride: int = 1  # of D's last hidden convolution: 1 (PatchGAN) | 2 (torchgan's tutorial)
+    # unet only
+    g_dropout: float = 0.5  # of the decoder blocks of full width but the innermost (three at 256 pixels), always on
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodConfig:
+    name: str = "adversarial"  # adversarial (latents to images) | cyclegan | pix2pix (images to images)
     loss: str = "hinge"  # hinge | non_saturating | minimax | least_squares | wasserstein
     penalty: str = "none"  # none | wgan_gp | dragan | r1 | r2 | r1_r2
     penalty_weight: float = 10.0  # lambda of the gradient penalty; gamma (halved) of r1, r2
@@ -89,7 +102,16 @@ class MethodConfig:
     joint_forward: bool = True  # D sees real and fake in one forward (interleaved); False: two, real first
     d_stats_in_g_step: bool = True  # D's spectral vectors and running statistics advance in the G phase too
     reuse_latents: bool = False  # the G phase reuses z and labels of the last D phase (the blog's GANs)
-    fake_labels: str = "uniform"  # uniform | without_replacement (nnabla; needs batch_size <= classes)
+    fake_labels: str = "uniform"  # uniform | without_replacement (nnabla; needs batch_size <= classes) | data (as real)
+    # cyclegan and pix2pix only
+    gan_weight: float = 1.0  # of the adversarial loss in each G
+    paired_l1_weight: float = 0.0  # of |G(a) - b|, where the data is paired; pix2pix has 100
+    # cyclegan only
+    cycle_weight: float = 10.0  # of |G_ba(G_ab(a)) - a| and |G_ab(G_ba(b)) - b|
+    identity_weight: float = 5.0  # of |G_ab(b) - b| and |G_ba(a) - a|
+    pool_size: int = 50  # earlier translations per domain that D sees again; 0 = none
+    # pix2pix only
+    direction: str = "a2b"  # a2b | b2a
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,6 +155,7 @@ class SampleConfig:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LogConfig:
     every_steps: int = 50
+    epochs: bool = False  # also the mean of every metric over each pass through the data
     profile_step: int = 0  # first step of a profile trace; 0 = none
     profile_num_steps: int = 5
 
@@ -174,6 +197,8 @@ class Config:
     eval: EvalConfig = EvalConfig()
     mesh: MeshConfig = MeshConfig()
 
+
+TRANSLATING = ("cyclegan", "pix2pix")  # methods from images of one domain to another
 
 # Fields that may differ between the first start of a run and its resumption: none of them changes what a step computes.
 FREE_ON_RESUME = (

@@ -5,27 +5,32 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgan.config import Config, ConfigError, ModelConfig, flatten
+from jaxgan.config import TRANSLATING, Config, ConfigError, flatten
 
 _CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "data.scaling": ("symmetric", "nnabla"),
     "data.channels": (1, 3, 4),
-    "model.name": ("resnet", "dcgan", "mlp"),
+    "model.name": ("resnet", "dcgan", "mlp", "cyclegan", "unet"),
     "model.g_spectral_norm": ("none", "hidden", "all"),
     "model.d_spectral_norm": ("none", "hidden", "all"),
     "model.attention_kind": ("pooled", "plain"),
-    "model.init": ("glorot", "glorot_sqrt2", "orthogonal", "normal", "torch"),
+    "model.init": ("glorot", "glorot_sqrt2", "orthogonal", "normal", "torch", "torchgan"),
     "model.d_pool": ("sum", "mean"),
     "model.d_batch_norm": ("none", "inner", "all"),
     "model.sn_axis": ("out", "in"),
+    "model.g_kernel": (3, 4),
+    "model.d_last_stride": (1, 2),
+    "method.name": ("adversarial", "cyclegan", "pix2pix"),
+    "method.direction": ("a2b", "b2a"),
     "method.loss": ("hinge", "non_saturating", "minimax", "least_squares", "wasserstein"),
     "method.penalty": ("none", "wgan_gp", "dragan", "r1", "r2", "r1_r2"),
-    "method.fake_labels": ("uniform", "without_replacement"),
+    "method.fake_labels": ("uniform", "without_replacement", "data"),
     "g_optim.name": ("adam", "rmsprop", "sgd"),
     "d_optim.name": ("adam", "rmsprop", "sgd"),
     "g_optim.schedule": ("constant", "linear", "cosine"),
@@ -40,15 +45,17 @@ _METRICS = ("fid", "is", "kid", "prdc", "intra_fid", "cas")
 _POSITIVE = (
     "total_steps", "batch_size", "num_d_steps", "data.resolution", "data.num_threads", "data.prefetch",
     "model.latent_dim", "model.g_channels", "model.d_channels", "model.base_size", "model.sn_iters",
+    "model.d_num_layers",
     "checkpoint.every_steps", "checkpoint.keep", "sample.rows", "sample.columns", "log.every_steps",
     "log.profile_num_steps", "eval.num_samples", "g_optim.lr", "d_optim.lr",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "seed", "data.width", "model.d_num_down", "method.penalty_weight", "method.weight_clip", "ema.halflife_images",
     "ema.start_step", "checkpoint.keep_every", "checkpoint.keep_best", "sample.every_steps", "log.profile_step",
-    "eval.every_steps", "eval.num_reference", "mesh.data",
+    "eval.every_steps", "eval.num_reference", "mesh.data", "model.num_res_blocks", "method.gan_weight",
+    "method.paired_l1_weight", "method.cycle_weight", "method.identity_weight", "method.pool_size",
 )  # fmt: skip
-_FRACTIONS = ("model.bn_decay", "g_optim.b1", "g_optim.b2", "d_optim.b1", "d_optim.b2")
+_FRACTIONS = ("model.bn_decay", "g_optim.b1", "g_optim.b2", "d_optim.b1", "d_optim.b2", "model.g_dropout")
 
 # Fields of `model` that only some families read: setting one elsewhere would have no effect, so it is refused.
 _CONV = ("g_channels", "d_channels", "g_widths", "d_widths", "base_size", "g_spectral_norm", "d_spectral_norm",
@@ -56,11 +63,29 @@ _CONV = ("g_channels", "d_channels", "g_widths", "d_widths", "base_size", "g_spe
          "attention_kind", "attention_span", "bn_decay", "bn_eps")  # fmt: skip
 _RESNET = ("d_wide", "d_num_down", "d_pool")
 _DCGAN = ("d_batch_norm", "conv_bias", "last_activation", "d_tanh", "bn_scale_mean", "sn_axis")
+_SLOPES = ("g_slope", "d_slope")
+_MLP = ("g_hidden", "d_hidden")
+_CYCLEGAN = ("num_res_blocks", "g_kernel", "d_last_stride")
+_UNET = ("g_dropout",)
+_TRANSLATION = ("d_num_layers", *_CYCLEGAN, *_UNET)
+_LATENT = ("latent_dim", *(name for name in _CONV if name not in ("g_channels", "d_channels")))
 _UNUSED = {
-    "resnet": _DCGAN + ("g_slope", "d_slope", "g_hidden", "d_hidden"),
-    "dcgan": _RESNET + ("g_hidden", "d_hidden"),
-    "mlp": _CONV + _RESNET + _DCGAN,
+    "resnet": _DCGAN + _SLOPES + _MLP + _TRANSLATION,
+    "dcgan": _RESNET + _MLP + _TRANSLATION,
+    "mlp": _CONV + _RESNET + _DCGAN + _TRANSLATION,
+    "cyclegan": _LATENT + _RESNET + tuple(name for name in _DCGAN if name != "conv_bias") + _SLOPES + _MLP + _UNET,
+    "unet": _LATENT + _RESNET + _DCGAN + _SLOPES + _MLP + _CYCLEGAN,
 }
+# The same for fields of `method`, by its name.
+_LATENT_METHOD = ("penalty", "penalty_weight", "weight_clip", "joint_forward", "d_stats_in_g_step", "reuse_latents",
+                  "fake_labels")  # fmt: skip
+_CYCLE_METHOD = ("cycle_weight", "identity_weight", "pool_size")
+_UNUSED_BY_METHOD = {
+    "adversarial": ("gan_weight", "paired_l1_weight", "direction", *_CYCLE_METHOD),
+    "cyclegan": (*_LATENT_METHOD, "direction"),
+    "pix2pix": _LATENT_METHOD + _CYCLE_METHOD,
+}
+_MODELS = {"adversarial": ("resnet", "dcgan", "mlp"), "cyclegan": ("cyclegan",), "pix2pix": ("unet",)}
 
 
 def validate(config: Config, *, num_devices: int = 1, num_processes: int = 1, own_method: bool = False) -> None:
@@ -80,6 +105,7 @@ def validate(config: Config, *, num_devices: int = 1, num_processes: int = 1, ow
     if not own_method:
         problems += _check_model(config)
         problems += _check_method(config)
+        problems += _check_translation(config) if config.method.name in TRANSLATING else []
     problems += _check_batch(config, num_devices, num_processes)
     if problems:
         raise ConfigError(" ".join(problems))
@@ -89,7 +115,9 @@ def _check_values(flat: Mapping[str, Any]) -> list[str]:
     problems = []
     for name, choices in _CHOICES.items():
         if flat[name] not in choices:
-            problems.append(f"config.{name} (={flat[name]!r}) must be one of {', '.join(map(str, choices))}.")
+            near = difflib.get_close_matches(str(flat[name]), list(map(str, choices)), n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            problems.append(f"config.{name} (={flat[name]!r}) must be one of {', '.join(map(str, choices))}.{hint}")
     problems += [f"config.{n} (={flat[n]}) must be positive." for n in _POSITIVE if not flat[n] > 0]
     problems += [f"config.{n} (={flat[n]}) must not be negative." for n in _NOT_NEGATIVE if not flat[n] >= 0]
     problems += [f"config.{n} (={flat[n]}) must lie in [0, 1)." for n in _FRACTIONS if not 0 <= flat[n] < 1]
@@ -103,9 +131,17 @@ def _check_values(flat: Mapping[str, Any]) -> list[str]:
     for metric in flat["eval.metrics"] or ("",):
         if metric not in _METRICS:
             problems.append(f"config.eval.metrics (={metric!r}) must be some of {', '.join(_METRICS)}.")
-    crop = flat["data.crop"]
-    if crop not in ("none", "center") and not (crop.startswith("center:") and crop[7:].isdigit() and int(crop[7:])):
-        problems.append(f"config.data.crop (={crop!r}) must be none, center or center:N with N pixels.")
+    kind, colon, pixels = flat["data.crop"].partition(":")
+    is_number = pixels.isdecimal() and int(pixels) > 0
+    if not (kind in ("none", "center") and not colon or kind in ("center", "random") and is_number):
+        problems.append(
+            f"config.data.crop (={flat['data.crop']!r}) must be none, center or center:N with N pixels, or random:N."
+        )
+    elif kind == "random" and int(pixels) < flat["data.resolution"]:
+        problems.append(
+            f"config.data.crop (={flat['data.crop']!r}) must have at least config.data.resolution "
+            f"(={flat['data.resolution']}) pixels, out of which a part of that height is cut."
+        )
     return problems
 
 
@@ -113,20 +149,29 @@ def _is_not_finite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
+def _unused(group: str, chosen: Any, unused: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Names the fields of `config.model` or `config.method` that are set and not read."""
+    default = type(chosen)()
+    return [
+        f"config.{group}.{field} (={getattr(chosen, field)!r}) has no effect for {group}.name={chosen.name!r}; "
+        f"leave it at {getattr(default, field)!r}."
+        for field in unused.get(chosen.name, ())
+        if getattr(chosen, field) != getattr(default, field)
+    ]
+
+
 def _check_model(config: Config) -> list[str]:
-    model, default_model = config.model, ModelConfig()
-    problems = []
-    for field in _UNUSED.get(model.name, ()):
-        if getattr(model, field) != getattr(default_model, field):
-            problems.append(
-                f"config.model.{field} (={getattr(model, field)!r}) has no effect for model.name={model.name!r}; "
-                f"leave it at {getattr(default_model, field)!r}."
-            )
+    model = config.model
+    problems = _unused("model", model, _UNUSED)
+    fitting = _MODELS.get(config.method.name, ())
+    if model.name in _UNUSED and fitting and model.name not in fitting:
+        rule = f"must be {' or '.join(fitting)} for method.name={config.method.name!r}"
+        return [f"config.model.name (={model.name!r}) {rule}."]
     if model.name == "mlp" and model.conditional:
         problems.append("config.model.conditional (=True) is not supported by model.name='mlp'; set it to False.")
     if model.name == "dcgan" and model.conditional:
         problems.append("config.model.conditional (=True) is not supported by model.name='dcgan'; set it to False.")
-    if model.name != "mlp" and model.base_size > 0 and config.data.resolution > 0:
+    if model.name in ("resnet", "dcgan") and model.base_size > 0 and config.data.resolution > 0:
         problems += _check_resolution(config)
     return problems
 
@@ -169,7 +214,9 @@ def _check_resolution(config: Config) -> list[str]:
 
 
 def _check_method(config: Config) -> list[str]:
-    problems = []
+    problems = _unused("method", config.method, _UNUSED_BY_METHOD)
+    if config.data.paired and config.method.name not in TRANSLATING:
+        problems.append("config.data.paired (=True) is for methods that translate; set it to False.")
     if config.method.penalty != "none" and config.method.penalty_weight == 0:
         problems.append("config.method.penalty_weight (=0) turns the penalty off; set config.method.penalty='none'.")
     if config.method.penalty != "none" and config.model.name == "dcgan" and config.model.d_batch_norm != "none":
@@ -177,6 +224,27 @@ def _check_method(config: Config) -> list[str]:
             f"config.method.penalty (={config.method.penalty!r}) is defined per image, but batch norm in D mixes the "
             "images of a batch; set config.model.d_batch_norm='none'."
         )
+    return problems
+
+
+def _check_translation(config: Config) -> list[str]:
+    method, data = config.method, config.data
+    problems = []
+    if config.num_d_steps != 1:
+        problems.append(
+            f"config.num_d_steps (={config.num_d_steps}) must be 1 for method.name={method.name!r}, which updates both "
+            "sides once per step."
+        )
+    if data.scaling != "symmetric":
+        problems.append(f"config.data.scaling (={data.scaling!r}) must be symmetric for method.name={method.name!r}.")
+    if method.name == "cyclegan" and any(side % 4 for side in data.height_width):
+        problems.append(
+            f"config.data.resolution (={data.resolution} x {data.height_width[1]} pixels) must be multiples of 4 for "
+            "model.name='cyclegan', which halves its maps twice."
+        )
+    needs_pairs = "method.name='pix2pix'" if method.name == "pix2pix" else "method.paired_l1_weight"
+    if (method.name == "pix2pix" or method.paired_l1_weight) and not data.paired:
+        problems.append(f"config.data.paired (=False) must be True for {needs_pairs}, which compares pairs.")
     return problems
 
 

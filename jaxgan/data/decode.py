@@ -128,12 +128,13 @@ def _decode_pillow(data: bytes) -> np.ndarray:
             image.load()
             if image.format == "JPEG":
                 image = ImageOps.exif_transpose(image)
-            return np.asarray(_plain_mode(image))
+            return np.asarray(plain_mode(image))
     except Exception as error:  # a parser fed with arbitrary bytes raises almost anything
         raise DecodeError(_reason(error)) from error
 
 
-def _plain_mode(image: Image.Image) -> Image.Image:
+def plain_mode(image: Image.Image) -> Image.Image:
+    """Returns the image as grey, RGB, RGBA or 16-bit integers, whatever its mode is."""
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):

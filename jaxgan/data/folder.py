@@ -1,4 +1,4 @@
-"""`folder:PATH`: image files, in class sub-folders or flat."""
+"""`folder:PATH`: image files, in class sub-folders or flat; and the folders of `unpaired:` and `aligned:`."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ class FolderSource(EncodedSource):
       name: the source string.
       root: the folder.
       skip_corrupt: leave out unreadable files instead of stopping.
+      labels: False takes all images at any depth below the folder, in the order of their names, as unlabelled ones.
 
     Raises:
       DataError: if the folder is absent, holds no image, holds images beside class folders, or has an empty class.
       UnreadableImage: if files are broken and skip_corrupt is off.
     """
 
-    def __init__(self, name: str, root: Path, *, skip_corrupt: bool = False):
+    def __init__(self, name: str, root: Path, *, skip_corrupt: bool = False, labels: bool = True):
         if not root.is_dir():
             raise DataError(
                 f"data.source={name!r}: the folder {root} does not exist; give the path of a folder with images in "
                 "class sub-folders (PATH/CLASS/*.jpg) or directly in it."
             )
-        self.class_names, self._files, labels = _list_images(root)
-        super().__init__(name, len(self._files), labels if self.class_names else None, skip_corrupt=skip_corrupt)
+        self.class_names, self._files, class_ids = _list_images(root) if labels else _list_unlabelled(root)
+        super().__init__(name, len(self._files), class_ids if self.class_names else None, skip_corrupt=skip_corrupt)
         self._root = root
         sizes = b""
         if len(self._files) <= CHECKED_AT_OPENING:
@@ -67,13 +68,10 @@ def _list_images(root: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     """Returns class names, file names relative to root with forward slashes, and int32 labels."""
     entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
     loose = sorted(e.name for e in entries if e.is_file() and is_image(e.name))
-    folders = {e.name: _images_below(root, e.name) for e in sorted(entries, key=lambda e: e.name) if e.is_dir()}
+    folders = {e.name: images_below(root, e.name) for e in sorted(entries, key=lambda e: e.name) if e.is_dir()}
     with_images = [folder for folder, files in folders.items() if files]
     if not loose and not with_images:
-        raise DataError(
-            f"The folder {root} and its sub-folders hold no image; looked for files ending in {', '.join(EXTENSIONS)} "
-            "(any case, not hidden); check the path."
-        )
+        raise _no_image(root)
     if loose and with_images:
         raise DataError(
             f"The folder {root} holds images (first: {loose[0]}) beside class folders (first: {with_images[0]}); "
@@ -92,7 +90,22 @@ def _list_images(root: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     return tuple(with_images), files, labels
 
 
-def _images_below(root: Path, folder: str) -> list[str]:
+def _list_unlabelled(root: Path) -> tuple[tuple[str, ...], list[str], np.ndarray]:
+    files = images_below(root, ".")
+    if not files:
+        raise _no_image(root)
+    return (), files, np.zeros(len(files), np.int32)
+
+
+def _no_image(root: Path) -> DataError:
+    return DataError(
+        f"The folder {root} and its sub-folders hold no image; looked for files ending in {', '.join(EXTENSIONS)} "
+        "(any case, not hidden); check the path."
+    )
+
+
+def images_below(root: Path, folder: str) -> list[str]:
+    """Returns the images at any depth below root/folder, sorted, relative to root with forward slashes."""
     files, visited = [], set()
     for directory, subfolders, names in os.walk(root / folder, followlinks=True):
         real = os.path.realpath(directory)

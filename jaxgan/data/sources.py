@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.data import archives
+from jaxgan.data import archives, layouts
 from jaxgan.data.errors import DataError
 from jaxgan.data.folder import FolderSource
 from jaxgan.data.lsun import LsunSource
@@ -24,7 +24,9 @@ KNOWN = (
     "idx:PATH[:train|:test]",
     "cifar10:PATH[:train|:test]",
     "packed:PATH",
+    *layouts.KNOWN,
 )
+OWN = "own"  # stands for data that were given from Python
 
 
 def open_source(source: str, *, skip_corrupt: bool = False) -> Source:
@@ -41,12 +43,23 @@ def open_source(source: str, *, skip_corrupt: bool = False) -> Source:
         "idx:PATH[:train|:test]": a folder with MNIST's four files, or one images file; see `jaxgan.data.archives`.
         "cifar10:PATH[:train|:test]": a folder or archive of CIFAR-10; see `jaxgan.data.archives`.
         "packed:PATH": what `python -m jaxgan prepare` wrote; see `jaxgan.data.packed`.
+        Sources of two domains, "unpaired:" and "aligned:", are refused; see `jaxgan.data.domains`.
       skip_corrupt: leave out image files that do not decode instead of stopping.
 
     Raises:
       DataError: if the string is not understood, or its data are absent or damaged.
     """
     kind, colon, rest = source.partition(":")
+    if layouts.has_domains(source):
+        raise DataError(
+            f"data.source (={source!r}) has two domains, which training with method.name=cyclegan or pix2pix and the "
+            "evaluation of such a run take; where one set of images is due, give it as folder:PATH."
+        )
+    if source == OWN:
+        raise DataError(
+            f"data.source (={source!r}) stands for data that were given to the training from Python and cannot be "
+            "opened by name; give the data again, or write them as files and name these."
+        )
     if kind == "digits" and rest in ("", "train", "test"):
         return _open_digits(source, rest)
     if colon and rest:
@@ -60,7 +73,7 @@ def open_source(source: str, *, skip_corrupt: bool = False) -> Source:
             return LsunSource(source, Path(rest).expanduser(), skip_corrupt=skip_corrupt)
         if kind == "packed":
             return PackedSource(source, Path(rest).expanduser())
-        path, split = _split_suffix(rest)
+        path, split = split_suffix(rest)
         if kind == "idx":
             return archives.open_idx(source, path, split)
         if kind == "cifar10":
@@ -68,8 +81,9 @@ def open_source(source: str, *, skip_corrupt: bool = False) -> Source:
     raise DataError(f"data.source (={source!r}) is an unknown source; known: {', '.join(KNOWN)}.")
 
 
-def _split_suffix(rest: str) -> tuple[Path, str]:
-    for split in ("train", "test"):
+def split_suffix(rest: str, splits: tuple[str, ...] = ("train", "test")) -> tuple[Path, str]:
+    """Returns PATH and SPLIT of PATH:SPLIT, "" where it ends in none of the splits."""
+    for split in splits:
         if rest.endswith(f":{split}"):
             return Path(rest.removesuffix(f":{split}")).expanduser(), split
     return Path(rest).expanduser(), ""

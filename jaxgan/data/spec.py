@@ -16,3 +16,9 @@ class DataSpec:
     class_names: tuple[str, ...]
     num_images: int
     fingerprint: str  # of the source's content; size, channels and crop are not part of it
+    num_images_b: int = 0  # of the second domain, where there are two; `num_images` is then that of the first
+
+    @property
+    def has_domains(self) -> bool:
+        """Whether batches are images of two domains, "a" and "b", instead of images and labels."""
+        return self.num_images_b > 0

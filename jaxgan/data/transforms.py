@@ -87,7 +87,7 @@ def crop_box(image_height: int, image_width: int, *, height: int, width: int, cr
     Reference: "center:N" is torchvision's `CenterCrop(N)` down to the rounding of the offsets (half to even); it pads
       images that are too small with black, which a GAN would learn, so that is an error here.
     """
-    if crop == "none":
+    if crop == "none" or crop.startswith("random:"):
         return 0, 0, image_height, image_width
     if crop == "center":
         rows = max(1, min(image_height, round(image_width * height / width)))
@@ -100,6 +100,34 @@ def crop_box(image_height: int, image_width: int, *, height: int, width: int, cr
                 f"center:{min(image_height, image_width)}, or center for the largest crop that fits."
             )
     return round((image_height - rows) / 2), round((image_width - columns) / 2), rows, columns
+
+
+def loaded_size(height: int, width: int, crop: str) -> tuple[int, int]:
+    """Returns (height, width), in pixels, of the images out of which training cuts parts of the size of the target.
+
+    Args:
+      height: pixels of the target.
+      width: pixels of the target.
+      crop: "random:N" gives N pixels of height, at least the target's, and a width of the target's proportions (half a
+        pixel to even); all others give the target's own size: nothing is left to cut.
+
+    Reference: CycleGAN's `resize_and_crop` with load_size N and crop_size `height`. There the resize is bicubic, which
+      since Pillow 2.7 is as antialiased as the bilinear one here but overshoots at edges.
+    """
+    if not crop.startswith("random:"):
+        return height, width
+    rows = int(crop.removeprefix("random:"))
+    if rows < height:
+        raise DataError(f"data.crop (={crop!r}) must have at least data.resolution (={height}) pixels.")
+    return rows, round(rows * width / height)
+
+
+def cut(images: np.ndarray, offsets: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """Cuts (height, width) pixels out of each image of a batch, uint8 (N, H, W, C), at offsets (N, 2): (top, left)."""
+    parts = np.empty((len(images), height, width, images.shape[3]), images.dtype)
+    for i, (top, left) in enumerate(offsets.tolist()):
+        parts[i] = images[i, top : top + height, left : left + width]
+    return parts
 
 
 def convert_channels(image: np.ndarray, channels: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxgan.config import DataConfig
-from jaxgan.data import pipeline
+from jaxgan.data import prepared
 from jaxgan.data.errors import DataError
 from jaxgan.data.packing import Packer
 from jaxgan.data.pipeline import Dataset, open_dataset
@@ -101,14 +101,15 @@ def test_many_threads_read_at_once(source, folder):
             np.testing.assert_array_equal(images, source.images[order])
 
 
-@pytest.mark.parametrize("limit", [pipeline._IN_MEMORY_BYTES, 0])
+@pytest.mark.parametrize("limit", [prepared._IN_MEMORY_BYTES, 0])
 @pytest.mark.parametrize("size", [(6, 5), (4, 4)])
 def test_batches_equal_those_of_the_arrays(source, folder, monkeypatch, limit, size):
     data = DataConfig(source=f"packed:{folder}", resolution=size[0], width=size[1], flip=True)
     expected = Dataset(source, data)
-    monkeypatch.setattr(pipeline, "_IN_MEMORY_BYTES", limit)
+    monkeypatch.setattr(prepared, "_IN_MEMORY_BYTES", limit)
     packed = open_dataset(data)
-    assert (packed._images is not None) == (limit > 0 and size == (6, 5))  # a resize is done when an image is read
+    held = packed._loaded._images is not None
+    assert held == (limit > 0 and size == (6, 5))  # a resize is done when an image is read
     options = {"seed": 1, "batch_size": 8, "num_d_steps": 2, "stop_step": 3}
     pairs = list(itertools.zip_longest(packed.batches(**options), expected.batches(**options)))
     assert len(pairs) == 3
@@ -120,16 +121,17 @@ def test_batches_equal_those_of_the_arrays(source, folder, monkeypatch, limit, s
 def test_a_crop_that_changes_nothing_is_seen_as_such(tmp_path):
     pack(memory(shape=(8, 8, 3)), tmp_path)
     for crop, is_ready in (("center", True), ("none", True), ("center:8", True), ("center:6", False)):
-        assert open_dataset(DataConfig(source=f"packed:{tmp_path}", resolution=8, crop=crop))._is_ready == is_ready
-    assert not open_dataset(DataConfig(source=f"packed:{tmp_path}", resolution=8, channels=1))._is_ready
+        dataset = open_dataset(DataConfig(source=f"packed:{tmp_path}", resolution=8, crop=crop))
+        assert dataset._loaded._is_ready == is_ready
+    assert not open_dataset(DataConfig(source=f"packed:{tmp_path}", resolution=8, channels=1))._loaded._is_ready
 
 
 def test_batches_do_not_change_what_is_held_in_memory(source, folder):
     dataset = open_dataset(DataConfig(source=f"packed:{folder}", resolution=6, width=5, flip=True))
-    before = dataset._images.copy()
+    before = dataset._loaded._images.copy()
     for batch in dataset.batches(seed=0, batch_size=8, num_d_steps=1, stop_step=4):
         batch["images"][:] = 0
-    np.testing.assert_array_equal(dataset._images, before)
+    np.testing.assert_array_equal(dataset._loaded._images, before)
 
 
 def test_folders_without_a_data_set(tmp_path):

@@ -5,15 +5,19 @@ import itertools
 import threading
 from pathlib import Path
 
+import grain
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxgan.config import DataConfig
-from jaxgan.data import pipeline
+from jaxgan.data import prepared
+from jaxgan.data.dataset import Dataset
 from jaxgan.data.errors import DataError, UnreadableImage
-from jaxgan.data.pipeline import Dataset, flip_mask, open_dataset
+from jaxgan.data.pipeline import open_dataset
+from jaxgan.data.randomness import crop_offsets, domain_seed, flip_mask
 from jaxgan.data.source import ArraySource
+from jaxgan.data.transforms import prepare
 
 TINY = DataConfig(resolution=4, channels=1, flip=True)
 
@@ -155,9 +159,9 @@ def test_flips_are_fair_independent_of_the_order_and_reproducible():
 def test_transform_at_opening_equals_transform_per_batch(monkeypatch):
     data = DataConfig(source="digits:test", resolution=12, width=10, channels=3)
     at_opening = open_dataset(data)
-    monkeypatch.setattr(pipeline, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(prepared, "_IN_MEMORY_BYTES", 0)
     per_batch = open_dataset(data)
-    assert at_opening._images is not None and per_batch._images is None
+    assert at_opening._whole._images is not None and per_batch._whole._images is None
     assert_same(take(per_batch, 2), take(at_opening, 2))
     assert take(per_batch, 1)[0]["images"].shape == (2, 8, 12, 10, 3)
 
@@ -242,3 +246,114 @@ def test_skipped_images_are_reported_and_the_order_stays_a_function_of_the_step(
     straight = take(late, 6)
     assert late.spec.num_images == 13 and len(late.skipped) == 1
     assert_same(take(open_dataset(data), 2, start_step=4), straight[4:])
+
+
+CUT = DataConfig(resolution=6, width=4, channels=3, crop="random:9", flip=True)
+
+
+def cut_by_hand(source, indices, number: int) -> np.ndarray:
+    """What one global batch must be: the whole image squashed to 9 x 6, a part of it, perhaps mirrored."""
+    size = len(indices)
+    offsets = crop_offsets(0, number, size, image_size=(9, 6), size=(6, 4))
+    images = []
+    for row, index in enumerate(indices):
+        whole = source.read(index)
+        squashed = np.asarray(Image.fromarray(whole).resize((6, 9), Image.Resampling.BILINEAR))
+        top, left = offsets[row]
+        part = squashed[top : top + 6, left : left + 4]
+        images.append(part[:, ::-1] if flip_mask(0, number, size)[row] else part)
+    return np.stack(images)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_random_crops_of_the_squashed_image(folder, in_memory):
+    data = dataclasses.replace(CUT, source=f"folder:{folder}")
+    dataset = open_dataset(data)
+    if in_memory:
+        images = np.stack([dataset.source.read(i) for i in range(12)])
+        dataset = Dataset(ArraySource("test", images, dataset.source.labels, "abc"), data)
+    assert (dataset._loaded._images is not None) == in_memory and dataset._whole._images is None  # held once
+    order = documented_order(12)
+    for step, batch in enumerate(take(dataset, 3)):
+        for i in range(2):
+            number = 2 * step + i
+            indices = [order[8 * number + row] for row in range(8)]
+            np.testing.assert_array_equal(batch["images"][i], cut_by_hand(dataset.source, indices, number))
+            np.testing.assert_array_equal(batch["labels"][i], dataset.source.labels[indices])
+
+
+def documented_order(num_images: int, seed: int = 0) -> list[int]:
+    """The order that is documented: Grain's shuffled range, repeated."""
+    rows = grain.MapDataset.range(num_images).seed(seed).shuffle().repeat()
+    return [int(rows[i]) for i in range(100)]
+
+
+def test_elsewhere_a_random_crop_is_none(folder, monkeypatch):
+    for limit in (prepared._IN_MEMORY_BYTES, 0):
+        monkeypatch.setattr(prepared, "_IN_MEMORY_BYTES", limit)
+        for source in (f"folder:{folder}", "digits:test"):
+            data = dataclasses.replace(CUT, source=source)
+            dataset, plain = (open_dataset(dataclasses.replace(data, crop=crop)) for crop in ("random:9", "none"))
+            assert dataset.spec == plain.spec
+            expected = np.stack(
+                [prepare(dataset.source.read(i), height=6, width=4, channels=3, crop="none") for i in (0, 4, 8)]
+            )
+            np.testing.assert_array_equal(dataset.gather([0, 4, 8])[0], expected)
+            for left, right in (
+                (dataset.first(3), plain.first(3)),
+                (dataset.examples_of(1, 2), plain.examples_of(1, 2)),
+            ):
+                np.testing.assert_array_equal(left[0], right[0])
+                np.testing.assert_array_equal(left[1], right[1])
+            examples = dataset.examples(3)
+            np.testing.assert_array_equal(examples["images"], plain.first(3)[0])
+            np.testing.assert_array_equal(examples["labels"], plain.first(3)[1])
+
+
+def test_random_crop_of_the_whole_image_is_none():
+    data = DataConfig(source="digits:test", resolution=12, crop="random:12", flip=True)
+    assert_same(take(open_dataset(data), 2), take(open_dataset(dataclasses.replace(data, crop="none")), 2))
+
+
+def test_random_crops_do_not_depend_on_threads_processes_or_where_a_run_resumes(folder):
+    data = dataclasses.replace(CUT, source=f"folder:{folder}", num_threads=1, prefetch=1)
+    straight = take(open_dataset(data), 4)
+    assert_same(take(open_dataset(dataclasses.replace(data, num_threads=5)), 4), straight)
+    assert_same(take(open_dataset(data), 2, start_step=2), straight[2:])
+    parts = [take(open_dataset(data), 4, process_index=i, process_count=4) for i in range(4)]
+    joined = [
+        {name: np.concatenate([batch[name] for batch in step], axis=1) for name in ("images", "labels")}
+        for step in zip(*parts, strict=True)
+    ]
+    assert_same(joined, straight)
+
+
+def test_crop_offsets_are_uniform_and_independent_of_each_other_and_of_the_flips():
+    sizes = {"image_size": (8, 9), "size": (5, 7)}  # 4 x 3 places; 4 is even, so the lowest bit counts
+    for batch_size in (1, 32):
+        numbers = range(3840 // batch_size)
+        offsets = np.concatenate([crop_offsets(0, number, batch_size, **sizes) for number in numbers])
+        flips = np.concatenate([flip_mask(0, number, batch_size) for number in numbers])
+        assert offsets.shape == (3840, 2)
+        counts = np.zeros((4, 3, 2))
+        np.add.at(counts, (offsets[:, 0], offsets[:, 1], flips.astype(int)), 1)
+        expected = 3840 / counts.size
+        assert ((counts - expected) ** 2 / expected).sum() < 52  # chi-squared, 23 degrees of freedom: p = 0.0005
+
+    first = crop_offsets(0, 7, 64, **sizes)
+    np.testing.assert_array_equal(first, crop_offsets(0, 7, 64, **sizes))
+    np.testing.assert_array_equal(first[:16], crop_offsets(0, 7, 16, **sizes))
+    assert not np.array_equal(first, crop_offsets(1, 7, 64, **sizes))
+    assert not np.array_equal(first, crop_offsets(0, 8, 64, **sizes))
+
+
+def test_flips_are_the_bits_that_they_were():
+    """Runs that were started before there were random crops must go on with the same flips."""
+    bits = np.random.Philox(key=np.array([3, 5], np.uint64)).random_raw(8)
+    np.testing.assert_array_equal(flip_mask(3, 5, 8), bits % 2 == 1)
+
+
+def test_domain_seeds():
+    seeds = [domain_seed(seed, domain) for seed in range(200) for domain in range(2)]
+    assert len(set(seeds)) == 400 and min(seeds) >= 0 and max(seeds) < 2**32
+    assert domain_seed(0, 1) == int(np.random.SeedSequence(0).spawn(2)[1].generate_state(1)[0])

@@ -38,7 +38,7 @@ def test_digits_parts_are_disjoint_stratified_and_complete():
 
 
 @pytest.mark.parametrize(
-    "source", ["", "digit", "digits:", "digits:val", "mnist", "folder", "folder:", "archive:", "packed", "unpaired:/x"]
+    "source", ["", "digit", "digits:", "digits:val", "mnist", "folder", "folder:", "archive:", "packed", "unpaired"]
 )
 def test_unknown_sources(source):
     if source == "digits:":
@@ -48,6 +48,11 @@ def test_unknown_sources(source):
         DataError, match=rf"data\.source \(='{source}'\) is an unknown source; known: digits.*cifar10.*packed:PATH"
     ):
         open_source(source)
+
+
+def test_data_from_python_cannot_be_opened_by_name():
+    with pytest.raises(DataError, match=r"\(='own'\) stands for data that were given to the training from Python"):
+        open_source("own")
 
 
 @pytest.mark.parametrize("source", ["idx:~/nowhere", "packed:~/nowhere", "archive:~/nowhere", "archive:~/nowhere:a"])

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.config import Config, ConfigError, DataConfig
+from jaxgan.config_rules import validate
 from jaxgan.data.errors import DataError
-from jaxgan.data.transforms import convert_channels, crop_box, flip, prepare
+from jaxgan.data.transforms import convert_channels, crop_box, cut, flip, loaded_size, prepare
 
 
 def random_image(height: int, width: int, channels: int, seed: int = 0) -> np.ndarray:
@@ -83,6 +85,7 @@ def test_same_size_is_untouched():
         ((100, 60), (64, 32), "center", (0, 5, 100, 50)),
         ((100, 60), (32, 32), "none", (0, 0, 100, 60)),
         ((1, 500), (32, 32), "center", (0, 250, 1, 1)),
+        ((100, 60), (32, 32), "random:40", (0, 0, 100, 60)),
     ],
 )
 def test_crop_boxes(image_size, size, crop, expected):
@@ -153,3 +156,63 @@ def test_flip_mirrors_the_width_of_the_chosen_images(channels):
     np.testing.assert_array_equal(flipped[0], np.fliplr(images[0]))
     np.testing.assert_array_equal(flipped[1], images[1])
     np.testing.assert_array_equal(flipped[2], np.fliplr(images[2]))
+
+
+@pytest.mark.parametrize(
+    "size, crop, expected",
+    [
+        ((256, 256), "random:286", (286, 286)),  # the original CycleGAN
+        ((256, 512), "random:286", (286, 572)),
+        ((128, 96), "random:143", (143, 107)),  # 107.25
+        ((5, 3), "random:6", (6, 4)),  # 3.6
+        ((64, 48), "random:64", (64, 48)),
+        ((64, 48), "center:160", (64, 48)),
+        ((64, 48), "center", (64, 48)),
+        ((64, 48), "none", (64, 48)),
+    ],
+)
+def test_size_out_of_which_parts_are_cut(size, crop, expected):
+    assert loaded_size(*size, crop) == expected
+
+
+def test_parts_cannot_be_larger_than_the_whole():
+    with pytest.raises(
+        DataError, match=r"data\.crop \(='random:63'\) must have at least data\.resolution \(=64\) pixels"
+    ):
+        loaded_size(64, 48, "random:63")
+
+
+def test_cut_takes_each_image_at_its_own_offset():
+    images = np.stack([random_image(9, 8, 3, seed) for seed in range(4)])
+    offsets = np.array([[0, 0], [4, 5], [1, 2], [3, 0]])
+    parts = cut(images, offsets, height=5, width=3)
+    assert parts.shape == (4, 5, 3, 3) and parts.dtype == np.uint8
+    for image, part, (top, left) in zip(images, parts, offsets, strict=True):
+        np.testing.assert_array_equal(part, image[top : top + 5, left : left + 3])
+    parts[:] = 0
+    assert images.any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("crop", ["none", "center", "center:1", "center:160", "random:32", "random:286"])
+def test_crops_that_settings_may_name(crop):
+    validate(Config(data=DataConfig(crop=crop)))
+
+
+@pytest.mark.parametrize(
+    "crop, message",
+    [
+        ("random:31", r"\(='random:31'\) must have at least config\.data\.resolution \(=32\) pixels"),
+        ("random:0", "must be none, center or center:N with N pixels, or random:N"),
+        ("random", "must be none"),
+        ("random:", "must be none"),
+        ("random:x", "must be none"),
+        ("random:\u00b2", "must be none"),
+        ("random:-40", "must be none"),
+        ("none:40", "must be none"),
+        ("center:", "must be none"),
+        ("", "must be none"),
+    ],
+)
+def test_crops_that_settings_may_not_name(crop, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(Config(data=DataConfig(crop=crop)))
