@@ -40,7 +40,7 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         init, (kh, kw) = init or Init(), _pair(kernel_size)
-        self.kernel = nnx.Param(init.kernel(rngs, (kh, kw, in_channels, out_channels), gain=gain))
+        self.kernel = nnx.Param(init.kernel(rngs, (kh, kw, in_channels, out_channels), gain=gain, layer="conv"))
         self.bias = nnx.Param(init.bias(rngs, out_channels, fan_in=kh * kw * in_channels)) if bias else None
         self.u = make_spectral_vector(rngs, out_channels, sn)
         self.stride, self.padding, self.sn, self.dtype = stride, padding, sn, dtype
@@ -84,7 +84,7 @@ class ConvTranspose(nnx.Module):
             raise ValueError(f"`sn_axis` (={sn_axis!r}) must be out or in.")
         init, (kh, kw) = init or Init(), _pair(kernel_size)
         fan_in = kh * kw * out_channels
-        self.kernel = nnx.Param(init.kernel(rngs, (kh, kw, in_channels, out_channels), torch_fan_in=fan_in))
+        self.kernel = nnx.Param(init.kernel(rngs, (kh, kw, in_channels, out_channels), layer="transposed"))
         self.bias = nnx.Param(init.bias(rngs, out_channels, fan_in=fan_in)) if bias else None
         self.u = make_spectral_vector(rngs, out_channels if sn_axis == "out" else in_channels, sn)
         self.stride, self.padding, self.output_padding = stride, padding, output_padding

@@ -17,7 +17,8 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-SCHEMES = ("glorot", "glorot_sqrt2", "orthogonal", "normal", "torch")
+SCHEMES = ("glorot", "glorot_sqrt2", "orthogonal", "normal", "torch", "torchgan")
+LAYERS = ("linear", "conv", "transposed")
 NORMAL_STD = 0.02  # DCGAN, Radford et al. 2015 (arXiv:1511.06434), section 4
 
 
@@ -32,37 +33,48 @@ class Init:
     - normal: N(0, 0.02^2); biases 0 (DCGAN).
     - torch: U(-a, a), a = 1 / sqrt(fan_in), for kernels and biases, PyTorch's default of convolutions and linear
       layers; embeddings N(0, 1). Its fan_in of a transposed convolution is out * kh * kw.
+    - torchgan: torch, but the kernels of the layers named in `redrawn` N(0, 2 / fan_in) (He et al. 2015,
+      arXiv:1502.01852, equation 10), with the same fan_in. torchgan's models redraw the transposed convolutions of
+      generators and the convolutions of discriminators, and leave every other layer and all biases as torch has them.
+
+    Attributes:
+      scheme: one of `SCHEMES`.
+      redrawn: some of `LAYERS`; under torchgan only.
 
     Raises:
-      ValueError: for an unknown scheme.
+      ValueError: for an unknown scheme or layer.
     """
 
     scheme: str = "glorot"
+    redrawn: tuple[str, ...] = ("conv", "transposed")
 
     def __post_init__(self) -> None:
         if self.scheme not in SCHEMES:
             raise ValueError(f"`init` (={self.scheme!r}) must be one of {', '.join(SCHEMES)}.")
+        if not set(self.redrawn) <= set(LAYERS):
+            raise ValueError(f"`redrawn` (={self.redrawn!r}) must be some of {', '.join(LAYERS)}.")
 
     @property
     def residual_gain(self) -> float:
         """Gain of the 3x3 convolutions of residual blocks."""
         return math.sqrt(2.0) if self.scheme == "glorot_sqrt2" else 1.0
 
-    def kernel(
-        self, rngs: nnx.Rngs, shape: Sequence[int], *, gain: float = 1.0, torch_fan_in: int | None = None
-    ) -> jax.Array:
+    def kernel(self, rngs: nnx.Rngs, shape: Sequence[int], *, gain: float = 1.0, layer: str = "linear") -> jax.Array:
         """Draws a float32 kernel (..., in, out); the leading axes are the receptive field.
 
         Args:
           rngs: its `params` stream gives the key.
           shape: of the kernel.
           gain: factor of the glorot and orthogonal schemes.
-          torch_fan_in: fan_in under `torch`; by default the product of all axes but the last.
+          layer: what the kernel belongs to, one of `LAYERS`.
         """
         field = math.prod(shape[:-2])
         fan_in, fan_out = field * shape[-2], field * shape[-1]
-        if self.scheme == "torch":
-            return uniform(rngs, shape, 1.0 / math.sqrt(torch_fan_in or fan_in))
+        if self._as_torch:
+            torch_fan_in = fan_out if layer == "transposed" else fan_in
+            if self.scheme == "torchgan" and layer in self.redrawn:
+                return normal(rngs, shape, math.sqrt(2.0 / torch_fan_in))
+            return uniform(rngs, shape, 1.0 / math.sqrt(torch_fan_in))
         if self.scheme == "normal":
             return normal(rngs, shape, NORMAL_STD)
         if self.scheme == "orthogonal":
@@ -70,14 +82,18 @@ class Init:
         return uniform(rngs, shape, gain * math.sqrt(6.0 / (fan_in + fan_out)))
 
     def bias(self, rngs: nnx.Rngs, features: int, *, fan_in: int) -> jax.Array:
-        """Draws a float32 bias (features,): zeros, under `torch` U(-a, a) with a = 1 / sqrt(fan_in)."""
-        if self.scheme == "torch":
+        """Draws a float32 bias (features,): zeros, as torch does U(-a, a) with a = 1 / sqrt(fan_in)."""
+        if self._as_torch:
             return uniform(rngs, (features,), 1.0 / math.sqrt(fan_in))
         return constant((features,), 0.0)
 
     def table(self, rngs: nnx.Rngs, shape: tuple[int, int]) -> jax.Array:
-        """Draws an embedding (num_embeddings, features): as a kernel of that shape, under `torch` N(0, 1)."""
-        return normal(rngs, shape, 1.0) if self.scheme == "torch" else self.kernel(rngs, shape)
+        """Draws an embedding (num_embeddings, features): as a kernel of that shape, as torch does N(0, 1)."""
+        return normal(rngs, shape, 1.0) if self._as_torch else self.kernel(rngs, shape)
+
+    @property
+    def _as_torch(self) -> bool:
+        return self.scheme in ("torch", "torchgan")
 
 
 def constant(shape: Sequence[int], value: float) -> jax.Array:

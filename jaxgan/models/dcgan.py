@@ -95,7 +95,7 @@ class DCGANGenerator(nnx.Module):
         k = count_doublings(resolution, base_size)
         widths = choose_widths(widths, [channels * 2 ** (k - i) for i in range(k)])
         sn, last_sn = choose_spectral_norm(spectral_norm, sn_iters, sn_eps)
-        common: dict[str, Any] = dict(init=Init(init), dtype=dtype, rngs=rngs)
+        common: dict[str, Any] = dict(init=Init(init, redrawn=("transposed",)), dtype=dtype, rngs=rngs)
         bn: dict[str, Any] = dict(
             decay=bn_decay, eps=bn_eps, scale_mean=bn_scale_mean, scale_std=_bn_std(init), dtype=dtype, rngs=rngs
         )
@@ -206,7 +206,7 @@ class DCGANDiscriminator(nnx.Module):
         k = count_doublings(resolution, base_size)
         widths = choose_widths(widths, [channels * 2**i for i in range(k)])
         sn, last_sn = choose_spectral_norm(spectral_norm, sn_iters, sn_eps)
-        common: dict[str, Any] = dict(init=Init(init), dtype=dtype, rngs=rngs)
+        common: dict[str, Any] = dict(init=Init(init, redrawn=("conv",)), dtype=dtype, rngs=rngs)
         bn: dict[str, Any] = dict(
             decay=bn_decay, eps=bn_eps, scale_mean=bn_scale_mean, scale_std=_bn_std(init), dtype=dtype, rngs=rngs
         )

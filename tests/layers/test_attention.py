@@ -105,44 +105,99 @@ def test_spectral_norm_covers_every_convolution_and_moves_once():
         np.testing.assert_allclose(getattr(layer, name).u[...], expected, rtol=1e-4, atol=1e-6)
 
 
-def brute_force_blocked(height, width, span):
-    blocked = np.zeros((height * width, height * width), bool)
-    for i in range(height * width):
-        for j in range(height * width):
-            rows, columns = abs(i // width - j // width), abs(i % width - j % width)
-            blocked[i, j] = rows <= span and columns <= span
-    return blocked
+def masked_softmax(scores, height, width, span):
+    """Non-local SAGAN's mask, one query after the other: what is outside of the window shares the weight of 1."""
+    weights = np.zeros(scores.shape)
+    for b, query in np.ndindex(scores.shape[:2]):
+        y, x = divmod(query, width)
+        window = {
+            row * width + column
+            for row in range(max(y - span, 0), min(y + span + 1, height))
+            for column in range(max(x - span, 0), min(x + span + 1, width))
+        }
+        kept = [key for key in range(height * width) if key not in window]
+        if kept:
+            weights[b, query, kept] = softmax(scores[b, query, kept], -1)
+        else:
+            weights[b, query] = 1 / (height * width)
+    return weights
 
 
-@pytest.mark.parametrize("span", [0, 1, 2])
-def test_mask_takes_the_window_out_of_the_softmax(span):
-    layer, x = attention(kind="plain", span=span), 3 * random(0, (2, 4, 6, 16))
-    _, full = reference(layer, x, pooled=False)
-    kept = full * ~brute_force_blocked(4, 6, span)
-    expected = kept / kept.sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(layer.attention_map(jnp.asarray(x), train=True), expected, rtol=1e-4, atol=1e-6)
+def scores_of(layer, x):
+    """The scores before the mask, from the layer's own queries and keys, in float64."""
+    queries, keys = (
+        np.asarray(conv(x, train=False), np.float64).reshape(len(x), -1, x.shape[-1] // 8)
+        for conv in (layer.query, layer.key)
+    )
+    return queries @ keys.transpose(0, 2, 1)
 
 
-# Fully masked rows by span, of 16 on a 4 x 4 map and of 64 on an 8 x 8 map.
-@pytest.mark.parametrize(("side", "counts"), [(4, (0, 0, 4, 16, 16)), (8, (0, 0, 0, 0, 4))])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_fully_masked_queries_attend_uniformly(side, counts, dtype):
-    x = 30 * random(0, (1, side, side, 8))
+@pytest.mark.parametrize("shape", [(4, 4), (8, 8), (4, 6), (6, 4)], ids=str)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_mask_takes_the_window_out_before_the_softmax(shape, dtype):
+    x = jnp.asarray(3 * random(0, (2, *shape, 16)))
+    for span in range(5):
+        layer = attention(kind="plain", span=span, bias=True, dtype=dtype)
+        expected = masked_softmax(scores_of(layer, x), *shape, span)
+        weights = layer.attention_map(x, train=True)
+        assert weights.dtype == jnp.float32
+        np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-6)
+        assert not np.asarray(weights)[expected == 0].any()
+        values = np.asarray(layer.value(x, train=False), np.float64).reshape(2, -1, 16)
+        attended = np.asarray(x, np.float64) + 0.7 * (expected @ values).reshape(x.shape)
+        tolerance = 1e-5 if dtype == jnp.float32 else 0.05  # eight bits of the sum
+        np.testing.assert_allclose(layer(x, train=True).astype(jnp.float32), attended, rtol=tolerance, atol=tolerance)
+
+
+# Queries without a key left, of those of a square map; every other one attends outside of its window.
+@pytest.mark.parametrize(
+    ("side", "counts"), [(4, (0, 0, 4, 16, 16)), (8, (0, 0, 0, 0, 4)), (16, (0,) * 5), (32, (0,) * 5)]
+)
+def test_windows_that_cover_the_map(side, counts):
     for span, count in enumerate(counts):
-        empty = np.asarray(window_mask(side, side, span)).all(axis=1)
-        assert empty.sum() == count
-        layer = attention(8, kind="plain", span=span, dtype=dtype)
-        weights = np.asarray(layer.attention_map(jnp.asarray(x), train=True))[0]
-        assert weights.dtype == np.float32
-        np.testing.assert_allclose(weights[empty], 1 / side**2, rtol=1e-6)
-        np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-5)
-        assert not np.any(weights[~empty] * brute_force_blocked(side, side, span)[~empty])
+        blocked = np.asarray(window_mask(side, side, span))
+        assert blocked.all(axis=1).sum() == count
+        along_one_side = np.mean([min(i + span, side - 1) - max(i - span, 0) + 1 for i in range(side)]) / side
+        np.testing.assert_allclose(blocked.mean(), along_one_side**2)
+
+
+@pytest.mark.parametrize(("side", "span", "count"), [(4, 2, 4), (4, 3, 16), (8, 4, 4)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_fully_masked_queries_attend_uniformly_whatever_their_scores(side, span, count, dtype):
+    x = jnp.asarray(30 * random(0, (1, side, side, 8)))  # beyond 32, where float32 knows scores beside 1e9 again
+    layer = attention(8, kind="plain", span=span, dtype=dtype)
+    assert np.abs(scores_of(layer, x)).max() > 32
+    weights = np.asarray(layer.attention_map(x, train=True))[0]
+    empty = np.asarray(window_mask(side, side, span)).all(axis=1)
+    assert empty.sum() == count
+    np.testing.assert_allclose(weights[empty], 1 / side**2, rtol=1e-6)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_mask_equals_an_addition_of_minus_1e9_in_float32():
+    """Non-local SAGAN's way, which swallows the scores of a fully masked query as long as they are below 32."""
+    x = jnp.asarray(random(0, (2, 4, 4, 16)))
+    for span in range(5):
+        layer = attention(kind="plain", span=span, bias=True)
+        scores = scores_of(layer, x).astype(np.float32)
+        assert np.abs(scores).max() < 32
+        added = scores + np.asarray(window_mask(4, 4, span)) * np.float32(-1e9)
+        np.testing.assert_allclose(layer.attention_map(x, train=True), softmax(added, -1), rtol=1e-4, atol=1e-6)
 
 
 def test_mask_leaves_finite_gradients():
     layer, x = attention(8, kind="plain", span=2), jnp.asarray(random(0, (1, 4, 4, 8)))
     grads = jax.jit(jax.grad(lambda x: jnp.sum(layer(x, train=False) ** 2)))(x)
     assert np.all(np.isfinite(grads))
+
+
+def test_scores_that_are_never_seen_are_not_trained():
+    layer, x = attention(8, kind="plain", span=3), jnp.asarray(random(0, (1, 4, 4, 8)))
+    graphdef, params, rest = nnx.split(layer, nnx.Param, ...)
+    loss = jax.jit(jax.grad(lambda params: jnp.sum(nnx.merge(graphdef, params, rest)(x, train=False) ** 2)))
+    grads = nnx.to_pure_dict(loss(params))
+    assert not grads["query"]["kernel"].any() and not grads["key"]["kernel"].any()
+    assert grads["value"]["kernel"].any()
 
 
 def test_query_axis_masks_along_its_own_axis():

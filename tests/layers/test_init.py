@@ -1,5 +1,6 @@
 """Distributions of initial values, from concrete and from traced keys."""
 
+import functools
 import math
 
 import jax
@@ -35,7 +36,8 @@ def test_uniform_schemes(traced):
     assert_uniform(draw("glorot_sqrt2", traced), glorot)
     assert_uniform(draw("glorot_sqrt2", traced, gain=Init("glorot_sqrt2").residual_gain), math.sqrt(2) * glorot)
     assert_uniform(draw("torch", traced), 1 / math.sqrt(FAN_IN))
-    assert_uniform(draw("torch", traced, torch_fan_in=50), 1 / math.sqrt(50))
+    assert_uniform(draw("torch", traced, layer="conv"), 1 / math.sqrt(FAN_IN))
+    assert_uniform(draw("torch", traced, layer="transposed"), 1 / math.sqrt(FAN_OUT))
 
 
 def test_residual_gain_belongs_to_one_scheme():
@@ -114,6 +116,44 @@ def test_layers_pass_pytorchs_fan_in():
     np.testing.assert_allclose(table.std(), 1.0, rtol=0.03)
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_torchgan_scheme(traced):
+    def drawn(layer, *redrawn):
+        draw = functools.partial(Init("torchgan", redrawn=redrawn).kernel, shape=SHAPE, layer=layer)
+        return np.asarray(jax.jit(lambda key: draw(nnx.Rngs(key)))(jax.random.key(3)) if traced else draw(nnx.Rngs(3)))
+
+    for layer, fan_in in (("conv", FAN_IN), ("transposed", FAN_OUT)):
+        x = drawn(layer, layer)
+        np.testing.assert_allclose(x.std(), math.sqrt(2 / fan_in), rtol=0.03)
+        np.testing.assert_allclose(np.mean(x**4) / x.var() ** 2, 3, rtol=0.1)
+        assert_uniform(drawn(layer, "linear"), 1 / math.sqrt(fan_in))
+    assert_uniform(drawn("linear", "conv", "transposed"), 1 / math.sqrt(FAN_IN))
+
+
+def test_torchgan_redraws_the_layers_that_torch_names():
+    torch = pytest.importorskip("torch")
+    init = Init("torchgan")
+    for ours, theirs in (
+        (Conv(6, 300, kernel_size=4, init=init, rngs=nnx.Rngs(0)), torch.nn.Conv2d(6, 300, 4)),
+        (ConvTranspose(300, 6, kernel_size=4, init=init, rngs=nnx.Rngs(0)), torch.nn.ConvTranspose2d(300, 6, 4)),
+    ):
+        torch.nn.init.kaiming_normal_(theirs.weight)  # torchgan's initialiser
+        np.testing.assert_allclose(np.std(ours.kernel[...]), theirs.weight.detach().numpy().std(), rtol=0.03)
+        assert 0 < np.abs(ours.bias[...]).max() <= 1 / math.sqrt(6 * 16)  # fan_in of both
+
+
+def test_torchgan_leaves_linear_layers_embeddings_and_the_layers_not_named_as_torch_draws_them():
+    for redrawn, cls in ((("transposed",), Conv), (("conv",), ConvTranspose)):
+        pair = [
+            cls(4, 5, kernel_size=3, init=Init(*args), rngs=nnx.Rngs(0)) for args in (("torchgan", redrawn), ("torch",))
+        ]
+        np.testing.assert_array_equal(pair[0].kernel[...], pair[1].kernel[...])
+        np.testing.assert_array_equal(pair[0].bias[...], pair[1].bias[...])
+    for cls, name in ((Linear, "kernel"), (Linear, "bias"), (Embed, "table")):
+        pair = [cls(4, 5, init=Init(scheme), rngs=nnx.Rngs(0)) for scheme in ("torchgan", "torch")]
+        np.testing.assert_array_equal(getattr(pair[0], name)[...], getattr(pair[1], name)[...])
+
+
 def test_gain_reaches_the_convolution():
     conv = Conv(24, 40, kernel_size=3, gain=3.0, rngs=nnx.Rngs(0))
     assert_uniform(np.asarray(conv.kernel[...]), 3 * math.sqrt(6 / (FAN_IN + FAN_OUT)))
@@ -122,3 +162,8 @@ def test_gain_reaches_the_convolution():
 def test_unknown_scheme():
     with pytest.raises(ValueError, match=r"`init` \(='xavier'\) must be one of glorot"):
         Init("xavier")
+
+
+def test_unknown_layer():
+    with pytest.raises(ValueError, match=r"`redrawn` \(=\('convolution',\)\) must be some of linear, conv, transposed"):
+        Init("torchgan", redrawn=("convolution",))
