@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from benchmarks.cases import Case
 from jaxgan.core import sharding
+from jaxgan.data.spec import DataSpec
 from jaxgan.training import setup as setup_lib
 from jaxgan.training.step import make_step
 
@@ -31,19 +31,10 @@ class Side(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class SyntheticData:
-    """What a step has to know of a data set; `jaxgan.data` itself, which reads files, is not needed."""
-
-    height: int  # pixels
-    width: int
-    channels: int
-    num_classes: int
-
-
-def describe_data(case: Case) -> Any:
-    """Returns the facts of the synthetic data, in the place of a `DataSpec`."""
-    return SyntheticData(*case.config.data.height_width, case.config.data.channels, case.num_classes)
+def describe_data(case: Case) -> DataSpec:
+    """Returns the facts of the synthetic data; what reads files is not needed."""
+    height, width = case.config.data.height_width
+    return DataSpec(height, width, case.config.data.channels, case.num_classes, (), 0, "")
 
 
 def draw_batch(case: Case, seed: int = 0) -> Batch:

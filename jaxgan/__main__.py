@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from jaxgan.commands.errors import CommandError
 
-COMMANDS = ("generate", "morph", "match", "evaluate", "prepare", "convert", "export", "report")
+COMMANDS = ("generate", "morph", "match", "translate", "evaluate", "prepare", "convert", "export", "report")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -109,11 +109,13 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from jaxgan.data.errors import DataError
     from jaxgan.evaluation.errors import EvaluationError
     from jaxgan.generation.errors import RunError
+    from jaxgan.methods.errors import MethodError
     from jaxgan.training.metrics import NonFiniteError
     from jaxgan.training.workdir import WorkdirError
 
     return (
-        CommandError, ConfigError, DataError, CheckpointError, WorkdirError, NonFiniteError, RunError, EvaluationError,
+        CommandError, ConfigError, DataError, CheckpointError, WorkdirError, MethodError, NonFiniteError, RunError,
+        EvaluationError,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """`python -m jaxgan.main --config=configs/digits.py`: trains a recipe, or goes on with it.
 
---config=FILE           a recipe
+--config=FILE[:VARIANT] a recipe, and which of its variants if it has any
 --config.FIELD=VALUE    overrides a field, e.g. --config.batch_size=128 --config.model.attention_resolutions=16,32
---workdir=FOLDER        of the run; default runs/NAME of the recipe's file
+--workdir=FOLDER        of the run; default runs/NAME of the recipe's file, runs/NAME_VARIANT of a variant
 --dry_run               print settings, parameters, FLOPs and memory, then exit
 --accept_config_change  go on in a workdir that was trained with other settings
 --distributed           one of several processes (started by a cluster's launcher) that train together
@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from jaxgan.core.checkpoint import CheckpointError
 from jaxgan.core.compilation import use_compilation_cache
 from jaxgan.data.errors import DataError
 from jaxgan.evaluation.errors import EvaluationError
+from jaxgan.methods.errors import MethodError
 from jaxgan.training.metrics import NonFiniteError
 from jaxgan.training.quiet import quiet_logs
 from jaxgan.training.workdir import WorkdirError
@@ -36,7 +38,7 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print settings, parameters, FLOP
 _ACCEPT = flags.DEFINE_bool("accept_config_change", False, "Go on in a workdir trained with other settings.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Join the processes that a launcher started.")
 
-_USER_ERRORS = (ConfigError, DataError, CheckpointError, WorkdirError, NonFiniteError, EvaluationError)
+_USER_ERRORS = (ConfigError, DataError, MethodError, CheckpointError, WorkdirError, NonFiniteError, EvaluationError)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -89,8 +91,9 @@ def _train(config: Config, workdir: Path) -> None:
 def _workdir() -> Path:
     if _WORKDIR.value:
         return Path(_WORKDIR.value)
-    recipe = config_flags.get_config_filename(flags.FLAGS["config"])
-    return Path("runs") / Path(recipe.partition(":")[0]).stem
+    recipe, _, variant = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+    words = [Path(recipe).stem, *re.findall(r"[\w.+=-]+", variant)]  # a variant may hold what no folder's name can
+    return Path("runs") / "_".join(words)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
@@ -103,7 +106,11 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     except flags.UnrecognizedFlagError as error:
         _fail(str(error).splitlines()[0].replace("Unknown command line flag", "there is no flag") + ".")
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        _fail(_override_problem(argv) or f"the recipe or an override of it is wrong: {_first_line(error)}")
+        _fail(
+            _override_problem(argv)
+            or _recipe_problem(argv, error)
+            or f"the recipe or an override of it is wrong: {_first_line(error)}"
+        )
     except OSError as error:
         _fail(f"the recipe {_recipe(argv)} cannot be loaded ({str(error).splitlines()[-1].strip()}); see configs/.")
     except Exception as error:  # whatever the code of a recipe raises
@@ -116,6 +123,16 @@ def _first_line(error: BaseException) -> str:
 
 def _recipe(argv: Sequence[str]) -> str:
     return next((a.partition("=")[2] for a in argv if a.lstrip("-").startswith("config=")), "given by --config")
+
+
+def _recipe_problem(argv: Sequence[str], error: BaseException) -> str | None:
+    """Finds what a recipe raised, such as an unknown variant, in the traceback that config_flags makes of it."""
+    lines = str(error).strip().splitlines()
+    if not lines or not lines[0].endswith("Error whilst parsing config file:"):
+        return None
+    kind, _, sentence = lines[-1].partition(": ")
+    said = sentence if kind.endswith("ConfigError") else f"it fails with {lines[-1]}"
+    return f"the recipe {_recipe(argv)}: {said}"
 
 
 def _override_problem(argv: Sequence[str]) -> str | None:

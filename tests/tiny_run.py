@@ -6,7 +6,16 @@ import jax
 import numpy as np
 
 from jaxgan import config as config_lib
-from jaxgan.config import CheckpointConfig, Config, DataConfig, EmaConfig, MeshConfig, ModelConfig, OptimConfig
+from jaxgan.config import (
+    CheckpointConfig,
+    Config,
+    DataConfig,
+    EmaConfig,
+    MeshConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimConfig,
+)
 from jaxgan.core import sharding
 from jaxgan.core.checkpoint import Checkpointer
 from jaxgan.data.spec import DataSpec
@@ -27,13 +36,29 @@ PERCEPTRON = dataclasses.replace(
     CONFIG, model=ModelConfig(name="mlp", latent_dim=4, g_hidden=(8,), d_hidden=(8,)), ema=EmaConfig()
 )
 UNCONDITIONAL = dataclasses.replace(PERCEPTRON, model=dataclasses.replace(PERCEPTRON.model, conditional=False))
+TRANSLATING = Config(
+    data=DataConfig(source="unpaired:mine", resolution=8, width=12, crop="none"),
+    method=MethodConfig(name="cyclegan", loss="least_squares", pool_size=2),
+    model=ModelConfig(name="cyclegan", g_channels=4, d_channels=4, num_res_blocks=1, d_num_layers=1, init="normal"),
+    ema=EmaConfig(halflife_images=50),
+    g_optim=OptimConfig(name="sgd"),
+    d_optim=OptimConfig(name="sgd"),
+)
+PAIRED = dataclasses.replace(
+    TRANSLATING,
+    data=DataConfig(source="aligned:mine", resolution=8, width=16, crop="none", paired=True),
+    method=MethodConfig(name="pix2pix", loss="non_saturating"),
+    model=ModelConfig(name="unet", g_channels=4, d_channels=4, d_num_layers=1, init="normal"),
+)
 # The name of the last class looks like the id of another one, and two names differ in what no file name can hold.
 DATA = DataSpec(8, 8, 1, 5, ("cat", "dog", "a/b", "a b", "2"), 100, "0123456789abcdef")
+DOMAINS = DataSpec(8, 12, 3, 0, (), 5, "fedcba9876543210", num_images_b=4)
+PAIRS = dataclasses.replace(DOMAINS, width=16, num_images=4)
 
 
 def write_run(folder, config=CONFIG, data=DATA, steps=(3,), method=None):
     """Writes a workdir with a checkpoint of random weights and statistics for each step; returns its folder."""
-    method = build_method(config, data.num_classes) if method is None else method
+    method = build_method(config, data) if method is None else method
     state, _ = initial_state(method, seed=0, sharding=sharding.replicated(sharding.make_mesh(MeshConfig(data=1))))
     workdir_lib.claim(folder, config, data, accept_changes=True, is_primary=True)
     checkpointer = Checkpointer(folder / "checkpoints", CheckpointConfig(keep=9))

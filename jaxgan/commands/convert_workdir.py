@@ -83,7 +83,7 @@ def _data_spec(converted: Converted) -> DataSpec:
 
 def _make_state(converted: Converted) -> TrainState:
     config = converted.config
-    method = build_method(config, converted.num_classes)
+    method = build_method(config, _data_spec(converted))
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     state, _ = initial_state(method, seed=config.seed, sharding=device)
     nets, ema = dict(state.nets), dict(state.ema)

@@ -7,68 +7,34 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from jaxgan.commands import evaluate_table, opening, own_extractor
+from jaxgan.commands import evaluate_table, evaluate_translations, opening
 from jaxgan.commands.errors import CommandError
+from jaxgan.commands.evaluate_flags import add_arguments, options_of, settings_of, steps_of
 from jaxgan.config import EvalConfig
+from jaxgan.data.domains import DomainsDataset
 from jaxgan.data.errors import DataError
 from jaxgan.data.pipeline import open_dataset
 from jaxgan.data.sources import open_source
 from jaxgan.evaluation import image_sets, records
-from jaxgan.evaluation.evaluator import Evaluator, default_cache
+from jaxgan.evaluation.evaluator import Evaluator
 from jaxgan.evaluation.extraction import Extracted, read_features
 from jaxgan.evaluation.image_sets import GeneratedImages, RealImages
 from jaxgan.evaluation.in_training import make_record
 from jaxgan.evaluation.protocol import Protocol
 from jaxgan.evaluation.scores import Scores, metric_fields, score
-from jaxgan.evaluation.settings import METRICS, Settings, need
+from jaxgan.evaluation.settings import Settings, need
 from jaxgan.generation import latents
-from jaxgan.generation.run import Run, list_steps, open_run
+from jaxgan.generation.run import Run, open_run
+
+__all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "compute FID, IS, KID, precision and recall, ... of a run, of a folder of images, or of features"
 
-_OF_RUNS = ("step", "weights", "bn", "truncation", "truncation_curve")
+_OF_LATENTS = ("bn", "truncation", "truncation_curve")
+_OF_TRANSLATIONS = ("direction", "baseline")
+_OF_RUNS = ("step", "weights", *_OF_LATENTS, *_OF_TRANSLATIONS)
 _OF_NETWORKS = ("extractor", "resizer", "inception_weights", "classifier_steps")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags: what to evaluate, against what, and how."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--workdir", help="folder of a run, finished or training; its evaluations.jsonl is added to")
-    what.add_argument("--images", help="or a folder, source string, or .npz of `features` (N, D) and `logits`")
-    parser.add_argument("--data", help="the real images: source string, or .npz; default: the run's training images")
-    parser.add_argument("--metrics", help=f"some of {','.join(METRICS)} (default: config.eval.metrics, else fid)")
-    parser.add_argument(
-        "--num_samples", type=int, help="generated images (default: config.eval.num_samples), or --images"
-    )
-    parser.add_argument("--num_reference", type=int, help="real images, spread over --data; 0 (default) = all")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, and nothing else there")
-    _add_run_arguments(parser.add_argument_group("with --workdir"))
-    network = parser.add_argument_group("features (defaults: config.eval of the run)")
-    network.add_argument(
-        "--extractor",
-        help="inception, classifier (a small one, trained on the labelled --data), or package.module:function",
-    )
-    network.add_argument("--feature_dims", type=int, help="of Inception: 64, 192, 768 or 2048")
-    network.add_argument("--resizer", help="of Inception: tf1, bilinear or clean")
-    network.add_argument("--inception_weights", metavar="FILE", help="default: $JAXGAN_INCEPTION_WEIGHTS, or download")
-    network.add_argument("--batch_size", type=int, help="images at a time on all devices (default 64)")
-    metrics = parser.add_argument_group("metrics")
-    metrics.add_argument("--is_splits", type=int, help="parts of the inception score (default 10)")
-    metrics.add_argument("--kid_subsets", type=int, help="default 100; 1 with a size of the whole set takes it whole")
-    metrics.add_argument("--kid_subset_size", type=int, help="images (default 1,000)")
-    metrics.add_argument("--k", type=int, help="neighbours of precision, recall, density, coverage (default 5)")
-    metrics.add_argument("--classifier_steps", type=int, help="updates of the classifiers trained here (default 500)")
-    metrics.add_argument("--seed", type=int, help="of z and of KID's subsets (default 0, and torch-fidelity's 2020)")
-
-
-def _add_run_arguments(group: Any) -> None:
-    group.add_argument("--step", help="latest (default), a number, or all: those not yet in evaluations.jsonl")
-    group.add_argument("--weights", choices=("auto", "ema", "raw"), help="auto (default) = averaged where kept")
-    group.add_argument("--bn", metavar="running|standing:N", help="batch norm statistics (default running)")
-    group.add_argument("--truncation", type=float, help="bound of every element of z, > 0; default: none")
-    group.add_argument("--truncation_curve", metavar="T,T,...", help="evaluate at each of these truncations")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -77,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         latents.check_seed(args.seed)
     if args.workdir:
         found = _evaluate_run(args)
-        many = args.step == "all" or args.truncation_curve is not None
+        many = args.step == "all" or args.truncation_curve is not None or len(found) > 1
     else:
         found, many = [_evaluate_images(args)], False
     if args.json:
@@ -90,11 +56,14 @@ def run(args: argparse.Namespace) -> None:
 def _evaluate_run(args: argparse.Namespace) -> list[records.Record]:
     truncations = _truncations(args)
     opening.num_standing_batches(args.bn or "running")
-    steps = _steps(args)
+    steps = steps_of(args)
     first = open_run(args.workdir, step=steps[0])
-    settings = _settings(args, first.config.eval)
+    _refuse(args, _OF_LATENTS if first.directions else _OF_TRANSLATIONS, first)
+    if first.directions:
+        return evaluate_translations.evaluate(args, first, steps)
+    settings = settings_of(args, first.config.eval)
     num = first.config.eval.num_samples if args.num_samples is None else args.num_samples
-    evaluator = _evaluator(args, settings, _reference_of(first, args, settings))
+    evaluator = Evaluator(settings, _reference_of(first, args, settings), **options_of(args))
     done = records.read(args.workdir) if args.step == "all" else []
     found: list[records.Record] = []
     for step in steps:
@@ -138,11 +107,18 @@ def _evaluate_step(
     return record
 
 
+def _refuse(args: argparse.Namespace, flags: tuple[str, ...], run: Run) -> None:
+    what = "translates images" if run.directions else "draws images from latents"
+    for flag in flags:
+        if getattr(args, flag) is not None:
+            raise CommandError(f"--{flag} does not apply, since {run.workdir} {what}; leave it out.")
+
+
 def _evaluate_images(args: argparse.Namespace) -> records.Record:
     for flag in _OF_RUNS:
         if getattr(args, flag) is not None:
             raise CommandError(f"--{flag} belongs to --workdir; leave it out with --images.")
-    settings = _settings(args, EvalConfig())
+    settings = settings_of(args, EvalConfig())
     if settings.needs_reference and args.data is None:
         raise CommandError(f"--data is missing; {need(settings.metrics)} real images to compare with.")
     files = [text.endswith(".npz") for text in (args.images, args.data) if text is not None]
@@ -159,14 +135,8 @@ def _evaluate_images(args: argparse.Namespace) -> records.Record:
             reference = _open_images("data", args.data, "num_reference", args.num_reference)
         settings.check_sizes(images.num, reference and reference.num, (args.images, args.data or ""))
         settings.check_labels(images.num_classes > 0, reference is None or reference.num_classes > 0)
-        scores = _evaluator(args, settings, reference).evaluate(images, seed=settings.kid_seed)
+        scores = Evaluator(settings, reference, **options_of(args)).evaluate(images, seed=settings.kid_seed)
     return {"images": args.images, **scores.to_json()}
-
-
-def _evaluator(args: argparse.Namespace, settings: Settings, reference: RealImages | None) -> Evaluator:
-    if own_extractor.is_own(args.extractor):  # its features are not cached: the function may change under its name
-        return Evaluator(settings, reference, extractor=own_extractor.load(args.extractor))
-    return Evaluator(settings, reference, cache=default_cache())
 
 
 def _open_images(flag: str, text: str, num_flag: str, num: int | None) -> RealImages:
@@ -223,32 +193,6 @@ def _check_features(
             raise CommandError(f"{path} has no array `{name}`, which the metric {metric} needs; leave the metric out.")
 
 
-def _settings(args: argparse.Namespace, config: EvalConfig) -> Settings:
-    """Returns what the flags say, and where they say nothing, the run's configuration or the defaults."""
-    chosen: dict[str, Any] = {
-        name: getattr(config, name) for name in ("metrics", "extractor", "feature_dims", "resizer", "inception_weights")
-    }
-    names = (*chosen, "batch_size", "is_splits", "kid_subsets", "kid_subset_size", "k", "classifier_steps")
-    chosen |= {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if own_extractor.is_own(chosen["extractor"]):
-        chosen["extractor"] = "inception"  # not used: the evaluator is given the function
-    if isinstance(chosen["metrics"], str):
-        chosen["metrics"] = tuple(name.strip() for name in chosen["metrics"].split(","))
-    if args.seed is not None:
-        chosen["kid_seed"] = args.seed
-    return Settings(**chosen)
-
-
-def _steps(args: argparse.Namespace) -> list[int | None]:
-    if args.step in (None, "latest"):
-        return [None]
-    if args.step == "all":
-        return [*list_steps(args.workdir)] or [None]
-    if not args.step.isdecimal():
-        raise CommandError(f"--step (={args.step!r}) must be latest, all, or the number of a checkpoint.")
-    return [int(args.step)]
-
-
 def _truncations(args: argparse.Namespace) -> list[float | None]:
     if args.truncation_curve is None:
         latents.check_truncation(args.truncation)
@@ -277,5 +221,7 @@ def _reference_of(run: Run, args: argparse.Namespace, settings: Settings) -> Rea
         if args.data:
             raise
         raise CommandError(f"the run's training images cannot be read ({error}) Name others by --data.") from error
+    if isinstance(dataset, DomainsDataset):
+        raise CommandError(f"--data {data.source} has two domains, and the run draws images of one; give folder:PATH.")
     num = run.config.eval.num_reference if args.num_reference is None else args.num_reference
     return image_sets.from_dataset(dataset, data, num)

@@ -8,19 +8,22 @@ from collections.abc import Sequence
 from jaxgan.evaluation.protocol import Protocol, warn_if_unlike
 from jaxgan.evaluation.records import Record
 from jaxgan.evaluation.settings import METRICS
+from jaxgan.evaluation.translations import INPUT
 
 _ERROR_BARS = {"is": "is_std", "kid": "kid_std"}
-_ABOUT = ("images", "step", "weights", "bn", "truncation")
+_ABOUT = ("images", "step", "direction", "weights", "bn", "truncation")
 
 
 def table(found: Sequence[Record]) -> str:
     """Returns a line per evaluation, in the order of their steps; unlike protocols are warned of and told apart.
 
-    A truncation curve is made to be compared, so the truncation alone makes no protocol unlike.
+    A truncation curve is made to be compared, so the truncation alone makes no protocol unlike; the directions of a
+    translation are not, so they warn of nothing.
     """
     found = sorted(found, key=lambda record: record.get("step", 0))
     protocols = [_comparable(record) for record in found]
-    warn_if_unlike(protocols)
+    for direction in dict.fromkeys(protocol.direction for protocol in protocols):
+        warn_if_unlike([protocol for protocol in protocols if protocol.direction == direction])
     distinct = list(dict.fromkeys(map(str, protocols)))
     scores = [name for names in METRICS.values() for name in names if any(name in record for record in found)]
     scores = [name for name in scores if name not in _ERROR_BARS.values()]
@@ -33,9 +36,20 @@ def table(found: Sequence[Record]) -> str:
         rows.append(row + ([_letter(distinct.index(str(protocol)))] if len(distinct) > 1 else []))
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines += _inputs(found)
     if len(distinct) == 1:
         return "\n".join([*lines, "", f"protocol: {distinct[0]}"])
     return "\n".join([*lines, "", *(f"protocol {_letter(i)}: {text}" for i, text in enumerate(distinct))])
+
+
+def _inputs(found: Sequence[Record]) -> list[str]:
+    """Returns a line per direction with what the images scored before they were translated."""
+    scored = {
+        record["direction"]: ", ".join(f"{name} {value:.4g}" for name, value in record[INPUT].items())
+        for record in found
+        if INPUT in record
+    }
+    return [f"untranslated, {direction}: {text}" for direction, text in scored.items()]
 
 
 def _comparable(record: Record) -> Protocol:

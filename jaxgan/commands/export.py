@@ -14,15 +14,16 @@ import numpy as np
 import safetensors.numpy
 
 from jaxgan import config as config_lib
-from jaxgan.commands import export_example, export_stablehlo, opening
+from jaxgan.commands import export_example, export_program, export_stablehlo, opening
 from jaxgan.commands.errors import CommandError
+from jaxgan.commands.export_program import Program
 from jaxgan.commands.output import output_folder
 from jaxgan.core import checksum
 from jaxgan.core.state import Average
-from jaxgan.generation import generate as generate_lib
 from jaxgan.generation import latents
 from jaxgan.generation.errors import RunError
 from jaxgan.generation.run import Run
+from jaxgan.generation.translate import one_direction
 from jaxgan.training.workdir import write_json
 
 HELP = "write a run's generator as StableHLO and safetensors, to be used without jaxgan"
@@ -39,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags: which weights, where they shall run, and where to write."""
     opening.add_weights_arguments(parser)
     parser.add_argument("--truncation", type=float, help="of z in standing statistics and in check.npz; default: none")
-    parser.add_argument("--seed", type=int, default=0, help="of z in standing statistics and in check.npz (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of z in standing statistics and in check.npz, or of dropout (default 0)"
+    )
+    parser.add_argument("--direction", choices=("a2b", "b2a"), help="which generator, of a run that translates")
     parser.add_argument(
         "--platforms",
         help=f"where the program shall run, some of {','.join(export_stablehlo.PLATFORMS)}; default: cpu,cuda, and "
@@ -59,27 +63,43 @@ def run(args: argparse.Namespace) -> None:
     latents.check_truncation(args.truncation)
     platforms = _platforms(args.platforms)
     opened = opening.open_from(args)
+    program = _program(opened, args)
     with output_folder(args.out, overwrite=args.overwrite) as folder:
         variables = opening.choose_variables(opened, args)
-        drawing = export_stablehlo.drawing_networks(opened, variables)
+        used = export_stablehlo.used_networks(opened, variables, program)
         _say(f"exporting step {opened.step:,} for {', '.join(platforms)}")
-        program = folder / "generator.stablehlo"
-        program.write_bytes(export_stablehlo.serialize(opened, drawing, platforms))
-        (folder / "generator.safetensors").write_bytes(_safetensors(drawing))
+        file = folder / "generator.stablehlo"
+        file.write_bytes(export_stablehlo.serialize(opened, used, platforms, program))
+        serialized = file.read_bytes()
+        (folder / "generator.safetensors").write_bytes(_safetensors(used))
         _say(f"comparing {_NUM_CHECKED} images of the program with the run's own")
-        check = _draw(opened, variables, args)
-        difference = _difference(opened, program.read_bytes(), check)
-        np.savez(folder / "check.npz", z=check["z"], labels=check["labels"], images=check["images"])
-        (folder / export_example.FILE_NAME).write_text(_example(opened))
+        check = program.draw(variables, _NUM_CHECKED)
+        difference = _difference(opened, serialized, check, program)
+        np.savez(folder / "check.npz", **check)  # pyright: ignore[reportArgumentType]
+        shapes = dict(zip(program.example, export_stablehlo.input_shapes(serialized), strict=True))
+        (folder / export_example.FILE_NAME).write_text(_example(opened, args, shapes))
         chosen = opening.describe(opened, args) | {
             "workdir": opened.workdir.resolve().name,  # the folder may be handed on, to where paths mean nothing
             "platforms": platforms,
             "max_abs_difference": difference,
         }
-        write_json(folder / "config.json", _describe(opened, chosen, folder))
+        write_json(folder / "config.json", _describe(opened, args, chosen, shapes, folder))
     print(
         f"step {opened.step:,} is in {args.out}; the program's images differ from the run's by at most {difference:.2g}"
     )
+
+
+def _program(run: Run, args: argparse.Namespace) -> Program:
+    if not run.directions:
+        if args.direction is not None:
+            raise CommandError(f"--direction does not apply, since {run.workdir} draws images from latents.")
+        return export_program.drawing(run, seed=args.seed, truncation=args.truncation)
+    if args.truncation is not None or args.bn != "running":
+        raise CommandError(
+            f"--truncation and --bn do not apply, since {run.workdir} translates images; leave them out."
+        )
+    args.direction = one_direction(run, args.direction)
+    return export_program.translating(run, args.direction, seed=args.seed)
 
 
 def _platforms(text: str | None) -> list[str]:
@@ -105,19 +125,10 @@ def _safetensors(variables: Mapping[str, Average]) -> bytes:
     return safetensors.numpy.save(dict(zip(checksum.paths(variables), leaves, strict=True)))
 
 
-def _draw(run: Run, variables: Mapping[str, Average], args: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Returns z, labels and images of the run's own sampler."""
-    batches = generate_lib.generate(
-        run, _NUM_CHECKED, seed=args.seed, batch_size=_NUM_CHECKED, truncation=args.truncation, variables=variables
-    )
-    images, inputs = next(batches)
-    return {**inputs, "images": images}
-
-
-def _difference(run: Run, program: bytes, check: Mapping[str, np.ndarray]) -> float:
+def _difference(run: Run, serialized: bytes, check: Mapping[str, np.ndarray], program: Program) -> float:
     """Returns the largest absolute difference; raises RunError where it is too large, or the images have no values."""
-    images = export_stablehlo.call(program, check)
-    difference = float(np.max(np.abs(images - check["images"])))
+    images = export_stablehlo.call(serialized, [check[name] for name in program.example])
+    difference = float(np.max(np.abs(images - check[program.output])))
     exact = run.config.dtype == "float32" and export_stablehlo.platform_here() == "cpu"
     tolerance = _TOLERANCE if exact else _ROUNDED_TOLERANCE
     if not difference <= tolerance:  # NaN too
@@ -129,7 +140,11 @@ def _difference(run: Run, program: bytes, check: Mapping[str, np.ndarray]) -> fl
     return difference
 
 
-def _example(run: Run) -> str:
+def _example(run: Run, args: argparse.Namespace, shapes: Mapping[str, str]) -> str:
+    if run.directions:
+        return export_example.translating(
+            jax_version=jax.__version__, direction=args.direction, shape=shapes["images"], seed=args.seed
+        )
     return export_example.text(
         jax_version=jax.__version__,
         latent_dim=run.latent_dim,
@@ -140,14 +155,23 @@ def _example(run: Run) -> str:
     )
 
 
-def _describe(run: Run, chosen: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _describe(
+    run: Run, args: argparse.Namespace, chosen: Mapping[str, Any], shapes: Mapping[str, str], folder: Path
+) -> dict[str, Any]:
     """Returns config.json: what the generator is, what was chosen, and the checksums of the other files."""
     config = config_lib.to_dict(run.config)
+    if run.directions:
+        inputs: dict[str, Any] = {"direction": args.direction, "inputs": dict(shapes)}
+        chosen = {name: value for name, value in chosen.items() if name not in ("bn", "truncation")}
+    else:
+        inputs = {
+            "latent_dim": run.latent_dim,
+            "num_classes": run.num_classes,
+            "class_names": list(run.data.class_names) if run.num_classes else [],
+        }
     return {
         "format": _FORMAT,
-        "latent_dim": run.latent_dim,
-        "num_classes": run.num_classes,
-        "class_names": list(run.data.class_names) if run.num_classes else [],
+        **inputs,
         "resolution": run.config.data.resolution,
         "height": run.data.height,
         "width": run.data.width,

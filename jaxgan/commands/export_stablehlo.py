@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 import jax.export
-import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.commands.export_program import Program
 from jaxgan.core.network import BoundNetwork
 from jaxgan.core.state import Average
 from jaxgan.generation.run import Run
@@ -23,22 +23,22 @@ def platform_here() -> str:
     return jax.export.default_export_platform()
 
 
-def drawing_networks(run: Run, variables: Mapping[str, Average]) -> dict[str, Average]:
-    """Returns the variables of the networks that images are drawn with, on the host; a discriminator draws none."""
+def used_networks(run: Run, variables: Mapping[str, Average], program: Program) -> dict[str, Average]:
+    """Returns the variables of the networks that a program runs, on the host; a discriminator makes no images."""
     used: set[str] = set()
 
-    def sample(z: jax.Array, labels: jax.Array) -> jax.Array:
+    def apply(inputs: Mapping[str, jax.Array]) -> jax.Array:
         nets = {name: _Noting(run.networks[name], v.params, v.stats) for name, v in variables.items()}
-        images = run.method.sample(nets, {"z": z, "labels": labels})
+        images = program.apply(nets, inputs)
         used.update(name for name, net in nets.items() if net.called)
         return images
 
-    jax.eval_shape(sample, *_inputs(run, 1))
+    jax.eval_shape(apply, program.example)
     return {name: jax.device_get(v) for name, v in variables.items() if name in used}
 
 
-def serialize(run: Run, variables: Mapping[str, Average], platforms: Sequence[str]) -> bytes:
-    """Returns a program (z float32 (b, latent_dim), labels int32 (b,)) -> images float32 (b, H, W, C) in [-1, 1].
+def serialize(run: Run, variables: Mapping[str, Average], platforms: Sequence[str], program: Program) -> bytes:
+    """Returns the program with its weights; its arguments are the inputs, in their order.
 
     It holds the weights, runs in evaluation mode on one device with any batch size b >= 1, and computes in the run's
     dtype. No device of a platform is needed to export for it; one program serves all platforms. The strided and
@@ -47,29 +47,40 @@ def serialize(run: Run, variables: Mapping[str, Average], platforms: Sequence[st
 
     Args:
       run: an opened run.
-      variables: of the networks that draw, on the host; see `drawing_networks`.
+      variables: of the networks that the program runs, on the host; see `used_networks`.
       platforms: some of `PLATFORMS`.
+      program: what is computed; of its symbolic shapes, the first ones that its networks can be traced with are taken.
     """
 
-    def generator(z: jax.Array, labels: jax.Array) -> jax.Array:
+    def generator(*inputs: jax.Array) -> jax.Array:
         # Behind the barrier they are no constants for the compiler, which would otherwise divide kernels by their
         # spectral norms while compiling, and take twice as long for the 42 million weights of a 128x128 SAGAN.
         nets = {
             name: BoundNetwork(run.networks[name], v.params, v.stats)
             for name, v in jax.lax.optimization_barrier(dict(variables)).items()
         }
-        return run.method.sample(nets, {"z": z, "labels": labels})
+        return program.apply(nets, dict(zip(program.example, inputs, strict=True)))
 
-    (batch,) = jax.export.symbolic_shape("b")
-    exported = jax.export.export(jax.jit(generator), platforms=tuple(platforms))(*_inputs(run, batch))
-    return bytes(exported.serialize())
+    export = jax.export.export(jax.jit(generator), platforms=tuple(platforms))
+    *general, special = program.symbolic
+    for shapes in general:
+        try:
+            return bytes(export(*shapes.values()).serialize())
+        except jax.errors.InconclusiveDimensionOperation:  # the network's code asks what only numbers can answer
+            continue
+    return bytes(export(*special.values()).serialize())
 
 
-def call(program: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def input_shapes(program: bytes) -> list[str]:
+    """Returns the shapes that a serialized program takes, e.g. `(b, 128)`."""
+    return [str(aval.shape).replace("'", "") for aval in jax.export.deserialize(bytearray(program)).in_avals]
+
+
+def call(program: bytes, inputs: Sequence[np.ndarray]) -> np.ndarray:
     """Runs a serialized program on this process's first device, as its user does."""
     generate = jax.jit(jax.export.deserialize(bytearray(program)).call)
     with _compiled_once():
-        return np.asarray(jax.device_get(generate(inputs["z"], inputs["labels"])))
+        return np.asarray(jax.device_get(generate(*inputs)))
 
 
 @contextlib.contextmanager
@@ -82,10 +93,6 @@ def _compiled_once() -> Iterator[None]:
         yield
     finally:
         jax.config.update(name, before)
-
-
-def _inputs(run: Run, batch: Any) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-    return jax.ShapeDtypeStruct((batch, run.latent_dim), jnp.float32), jax.ShapeDtypeStruct((batch,), jnp.int32)
 
 
 class _Noting(BoundNetwork):

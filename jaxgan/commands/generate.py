@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
         if args.latents and getattr(args, flag) is not None:
             raise CommandError(f"--{flag} says how to draw latents, but --latents gives them; leave one of both out.")
     opened = opening.open_from(args)
+    _ = opened.latent_dim  # raises where the run draws nothing
     given = _read_latents(Path(args.latents), opened) if args.latents else None
     classes = _classes(opened, args)
     num = len(given["z"]) if given else _DEFAULT_NUM if args.num is None else args.num

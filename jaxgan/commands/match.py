@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
     if args.top_n < 1:
         raise CommandError(f"--top_n (={args.top_n}) must be at least 1; raise it.")
     opened = opening.open_from(args)
+    _ = opened.latent_dim  # raises where the run draws nothing
     class_id = None if args.class_id is None else opened.class_id(args.class_id)
     reals = Reals(opened, args.data)
     _check_classes(opened, reals, args)

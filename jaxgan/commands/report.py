@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from jaxgan.commands import (
     report_neighbours,
     report_samples,
     report_spectra,
+    report_translations,
 )
 from jaxgan.commands.errors import CommandError
 from jaxgan.commands.match_reals import Reals
@@ -74,7 +76,8 @@ def build(workdir: Path, opened: Run | None, reason: str, args: argparse.Namespa
     now = datetime.datetime.now().astimezone()
     header = report_facts.header(workdir, opened, config, now)
     sections = [report_curves.training_curves(workdir), report_curves.score_curves(workdir)]
-    sections.append(_part("history", "Sample history", lambda: report_samples.history(workdir)))
+    same = "images" if opened is not None and opened.directions else "z"
+    sections.append(_part("history", "Sample history", lambda: report_samples.history(workdir, same)))
     if opened is None:
         sections.append(Section("weights", "Weights", note(f"There are no weights to look into: {reason}")))
     else:
@@ -95,6 +98,8 @@ def _open(workdir: Path, step: int | None) -> tuple[Run | None, str]:
 
 def _of_weights(run: Run, args: argparse.Namespace) -> list[Section]:
     """The sections that need weights; those of drawn images only where the method draws from latents."""
+    if run.directions:
+        return _of_translating_weights(run, args)
     spectra = report_spectra.spectra(run)
     try:
         drawn = report_samples.draw(run, seed=args.seed)
@@ -114,6 +119,16 @@ def _of_weights(run: Run, args: argparse.Namespace) -> list[Section]:
             )
         )
     return [*sections, spectra, report_attention.attention(run, drawn)]
+
+
+def _of_translating_weights(run: Run, args: argparse.Namespace) -> list[Section]:
+    if args.data == "none":
+        text = "There are no images to translate: --data none was given."
+        sections = [Section("translations", "Translations", note(text))]
+    else:
+        make = functools.partial(report_translations.translations, run, args.data)
+        sections = [_part("translations", "Translations", make)]
+    return [*sections, *([report_spectra.spectra(run)] if report_spectra.spectral_layers(run) else [])]
 
 
 def _open_reals(run: Run, source: str | None) -> tuple[Reals | None, str]:

@@ -13,6 +13,7 @@ from jaxgan.commands.report_records import SCORES, finite, group_protocols, read
 from jaxgan.evaluation.errors import EvaluationError
 from jaxgan.evaluation.protocol import warn_if_unlike
 from jaxgan.evaluation.settings import LOWER_IS_BETTER
+from jaxgan.evaluation.translations import INPUT
 
 _GROUPS = {  # ending of a metric's name -> title of the chart that holds all of them
     "_loss": "Losses", "_logits": "Mean logits", "_grad_norm": "Gradient norms", "_accuracy": "Accuracy of D",
@@ -48,8 +49,8 @@ def score_curves(workdir: Path) -> Section:
         return Section("scores", "Scores", note(text))
     groups = group_protocols([row["protocol"] for row in rows])
     charts = [chart for name, error in SCORES.items() if (chart := _score_chart(name, error, rows, groups))]
-    parts = [note(_warning(rows)) if len(groups) > 1 else "", f'<div class="charts">{"".join(charts)}</div>']
-    parts += [_score_table(rows, groups), _protocols(rows, groups)]
+    parts = [_warnings(rows, groups), f'<div class="charts">{"".join(charts)}</div>']
+    parts += [_score_table(rows, groups), _inputs(rows), _protocols(rows, groups)]
     return Section("scores", "Scores", "".join(parts))
 
 
@@ -66,16 +67,25 @@ def _ordered(charts: dict[str, list[Series]]) -> list[str]:
 
 def _score_chart(name: str, error: str | None, rows: Sequence[dict[str, Any]], groups: list[list[int]]) -> str:
     series = []
-    for number, group in enumerate(groups, start=1):
+    for label, group in zip(_labels(name, rows, groups), groups, strict=True):
         kept = [rows[i] for i in group if name in dict(finite_scores(rows[i]))]
         if not kept:
             continue
         errors = [dict(finite_scores(row)).get(error or "") for row in kept]
         points = [(row["step"], row["scores"][name]) for row in kept]
-        label = f"protocol {number}" if len(groups) > 1 else name
         series.append(Series(label, points, errors if any(value is not None for value in errors) else None))
     title = _TITLES.get(name, name.capitalize()) + (" (lower is better)" if name in LOWER_IS_BETTER else "")
     return line_chart(title, series) if series else ""
+
+
+def _labels(name: str, rows: Sequence[dict[str, Any]], groups: list[list[int]]) -> list[str]:
+    """Returns the name of each group's line: the direction of its translations, and which protocol where that helps."""
+    directions = [rows[group[0]].get("direction", "") for group in groups]
+    several = len(set(directions)) < len(groups)
+    parts = [[direction] if direction else [] for direction in directions]
+    if several:
+        parts = [[*part, f"protocol {number}"] for number, part in enumerate(parts, start=1)]
+    return [" ".join(part) or name for part in parts]
 
 
 def finite_scores(row: dict[str, Any]) -> list[tuple[str, float]]:
@@ -86,11 +96,20 @@ def finite_scores(row: dict[str, Any]) -> list[tuple[str, float]]:
 def _score_table(rows: Sequence[dict[str, Any]], groups: list[list[int]]) -> str:
     shown = [name for name in SCORES if any(name in row["scores"] for row in rows)]
     number = {i: n for n, group in enumerate(groups, start=1) for i in group}
+    translated = any("direction" in row for row in rows)
     body = [
-        [f"{row['step']:,}", *(_score(row["scores"], name) for name in shown), _text(row.get("num_samples")), number[i]]
+        [
+            f"{row['step']:,}",
+            *([row.get("direction", "")] if translated else []),
+            *(_score(row["scores"], name) for name in shown),
+            _text(row.get("num_samples")),
+            number[i],
+        ]
         for i, row in enumerate(rows)
     ]
-    return table(["step", *shown, "samples", "protocol"], body, caption="All evaluations")
+    return table(
+        ["step", *(["direction"] if translated else []), *shown, "samples", "protocol"], body, caption="All evaluations"
+    )
 
 
 def _score(scores: dict[str, float], name: str) -> str:
@@ -104,9 +123,29 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
 
 
+def _inputs(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns what the images scored before they were translated, direction by direction, where that is known."""
+    scored = {row["direction"]: row[INPUT] for row in rows if isinstance(row.get(INPUT), dict) and "direction" in row}
+    texts = [
+        f"{direction} {', '.join(f'{name} {value:.4g}' for name, value in found.items())}"
+        for direction, found in scored.items()
+    ]
+    return note(f"Before they are translated, the images score: {'; '.join(texts)}.") if texts else ""
+
+
 def _protocols(rows: Sequence[dict[str, Any]], groups: list[list[int]]) -> str:
     items = "".join(f"<li><code>{html.escape(rows[group[0]]['protocol'])}</code></li>" for group in groups)
     return f"<h3>Protocols</h3><ol class='protocols'>{items}</ol>"
+
+
+def _warnings(rows: Sequence[dict[str, Any]], groups: list[list[int]]) -> str:
+    """Returns a note where scores of unlike protocols share a chart; directions are not there to be compared."""
+    directions = [rows[group[0]].get("direction") for group in groups]
+    several = [direction for direction in dict.fromkeys(directions) if directions.count(direction) > 1]
+    notes = [_warning([row for row in rows if row.get("direction") == direction]) for direction in several]
+    return "".join(
+        note(f"{text} ({direction})" if direction else text) for direction, text in zip(several, notes, strict=True)
+    )
 
 
 def _warning(rows: Sequence[dict[str, Any]]) -> str:

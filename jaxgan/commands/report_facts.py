@@ -39,8 +39,7 @@ def header(workdir: Path, run: Run | None, config: Mapping[str, Any], now: datet
     pairs = [
         ("step of the weights", f"{run.step:,}" if run else "no checkpoint"),
         ("training", f"{reached:,} of {total:,} steps" if isinstance(total, int) else f"{reached:,} steps"),
-        ("data", f"{_mapping(config.get('data')).get('source', '?')}: {data.get('num_images', '?')} images, "
-                 f"{data.get('num_classes', '?')} classes"),
+        ("data", f"{_mapping(config.get('data')).get('source', '?')}: {_content(data)}"),
         ("image", "{} × {} × {}".format(*(data.get(name, "?") for name in ("height", "width", "channels")))),
         *_num_parameters(run),
         ("devices", f"{devices.get('count', '?')} × {devices.get('kind', '?')}"),
@@ -90,6 +89,12 @@ def _rows(flat: Mapping[str, Any], marked: Mapping[str, Any] | None = None) -> s
         for name, value in flat.items()
     )
     return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
+
+
+def _content(data: Mapping[str, Any]) -> str:
+    if data.get("num_images_b"):
+        return f"{data.get('num_images', '?')} images of A, {data['num_images_b']} of B"
+    return f"{data.get('num_images', '?')} images, {data.get('num_classes', '?')} classes"
 
 
 def _plain(value: Any) -> str:

@@ -56,8 +56,8 @@ def draw(run: Run, *, seed: int) -> Drawn:
     return Drawn(images, z, labels, columns)
 
 
-def history(workdir: Path) -> Section:
-    """A slider over the sample grids that the training wrote, averaged and raw weights."""
+def history(workdir: Path, same: str = "z") -> Section:
+    """A slider over the sample grids that the training wrote, averaged and raw weights; `same` at every step."""
     files = _sample_files(workdir / "samples")
     steps = _spread(sorted(files), _MAX_STEPS)
     if not steps:
@@ -74,7 +74,7 @@ def history(workdir: Path) -> Section:
             picture(path, alt, budget=budget, attributes=f'data-step="{step}" data-kind="{kind or "the"}"{hidden}')
         )
     left_out = f" ({len(steps)} of {len(files)} steps are shown)" if len(steps) < len(files) else ""
-    text = f"The same z at every step{left_out}."
+    text = f"The same {same} at every step{left_out}."
     return Section("history", "Sample history", f'{note(text)}<figure class="history">{"".join(images)}</figure>')
 
 

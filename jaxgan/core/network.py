@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -25,9 +26,15 @@ class Network:
     graphdef: Any
     integer_keys: frozenset[tuple[str, ...]]  # paths of entries of lists
     takes_train: bool  # whether `__call__` has a `train` argument; otherwise `.train()` / `.eval()` are used
+    max_inputs: int  # inputs that `__call__` takes; a module without labels takes one
+    module_type: type
 
     def __call__(self, params: Params, stats: Stats, *args: Any, train: bool) -> tuple[Any, Stats]:
-        """Returns (outputs, new stats); in evaluation the new stats equal the old ones for this project's layers."""
+        """Returns (outputs, new stats); in evaluation the new stats equal the old ones for this project's layers.
+
+        Inputs beyond those that the module takes, such as labels, are left out.
+        """
+        args = args[: self.max_inputs]
         module = nnx.merge(self.graphdef, self._native_keys(params), self._native_keys(stats))
         if self.takes_train:
             outputs = module(*args, train=train)
@@ -60,7 +67,7 @@ class BoundNetwork:
         """Runs the network.
 
         Args:
-          *args: what the module's `__call__` takes, e.g. `(z, labels)`.
+          *args: what the module's `__call__` takes, e.g. `(z, labels)`; one that takes fewer is given the first ones.
           train: batch statistics and spectral vectors as in training, or the stored ones.
           update_stats: False leaves running statistics and spectral vectors where they were.
         """
@@ -70,19 +77,38 @@ class BoundNetwork:
         return outputs
 
 
-def create(build: Callable[[nnx.Rngs], nnx.Module], key: jax.Array) -> tuple[Network, Params, Stats]:
+def create(build: Callable[..., nnx.Module], key: jax.Array) -> tuple[Network, Params, Stats]:
     """Builds the module and takes it apart.
 
     Args:
-      build: makes the module from `nnx.Rngs`.
+      build: makes the module from `nnx.Rngs`, given as `rngs` if it takes them by that name only.
       key: typed key of the initial weights.
     """
-    module = build(nnx.Rngs(key))
+    module = build(rngs=nnx.Rngs(key)) if takes_rngs_by_name(build) else build(nnx.Rngs(key))
     graphdef, params, stats = nnx.split(module, nnx.Param, ...)
-    takes_train = "train" in inspect.signature(type(module).__call__).parameters
+    parameters = inspect.signature(type(module).__call__).parameters
     integer_keys = _integer_keys(nnx.to_pure_dict(params)) | _integer_keys(nnx.to_pure_dict(stats))
-    network = Network(graphdef, frozenset(integer_keys), takes_train)
+    takes_train, max_inputs = "train" in parameters, _max_inputs(parameters.values())
+    network = Network(graphdef, frozenset(integer_keys), takes_train, max_inputs, type(module))
     return network, _string_keys(nnx.to_pure_dict(params)), _string_keys(nnx.to_pure_dict(stats))
+
+
+def takes_rngs_by_name(build: Callable[..., Any]) -> bool:
+    """Whether a builder has `rngs` as a keyword only, as NNX's own layers do: `def __init__(self, *, rngs)`."""
+    try:
+        # The metaclass of NNX hides the signature of a module's class.
+        parameters = inspect.signature(build.__init__ if isinstance(build, type) else build).parameters
+    except ValueError:  # built-in functions may have none
+        return False
+    return "rngs" in parameters and parameters["rngs"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def _max_inputs(parameters: Iterable[inspect.Parameter]) -> int:
+    kinds = [parameter.kind for parameter in parameters if parameter.name != "train"]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return sys.maxsize
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(kind in by_position for kind in kinds) - 1  # without `self`
 
 
 def _string_keys(tree: dict[Any, Any]) -> dict[str, Any]:

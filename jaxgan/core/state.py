@@ -43,7 +43,7 @@ def init_state(
     builders: Mapping[str, Callable[[nnx.Rngs], nnx.Module]],
     optimizers: Mapping[str, optax.GradientTransformation],
     averaged: tuple[str, ...],
-    aux: Any,
+    init_aux: Callable[[Mapping[str, Average]], Any],
     *,
     seed: int,
     sharding: jax.sharding.Sharding,
@@ -56,7 +56,7 @@ def init_state(
       builders: module of each network, from `nnx.Rngs`.
       optimizers: of each network.
       averaged: names of the networks that have a moving average.
-      aux: the method's initial own state.
+      init_aux: from the variables of all networks to the method's own state.
       seed: of the run.
       sharding: of every leaf.
     """
@@ -67,8 +67,9 @@ def init_state(
 
     # One compilation for all optimizers. Weak types, which a user's `jnp.full` leaves, would trace the step twice.
     @jax.jit
-    def finish(variables: dict[str, Average], aux: Any) -> TrainState:
+    def finish(variables: dict[str, Average]) -> TrainState:
         variables = jax.tree.map(_strongly_typed, variables)
+        aux = jax.tree.map(_strongly_typed, init_aux(variables))
         nets = {
             name: NetState(params=v.params, stats=v.stats, opt_state=optimizers[name].init(v.params))
             for name, v in variables.items()
@@ -77,9 +78,11 @@ def init_state(
         return TrainState(step=jnp.zeros((), jnp.int32), nets=nets, ema=ema, aux=aux)
 
     # Donating the state requires that no two of its leaves share a buffer.
-    state = jax.tree.map(jnp.copy, finish(variables, aux))
+    state = jax.tree.map(jnp.copy, finish(variables))
     return jax.device_put(state, sharding), networks
 
 
 def _strongly_typed(x: jax.Array) -> jax.Array:
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return x
     return jax.lax.convert_element_type(x, x.dtype)

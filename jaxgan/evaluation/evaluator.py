@@ -69,6 +69,10 @@ class Evaluator:
             _ = self._extractor  # what is wrong with its weights should show now
         self._told: set[str] = set()
 
+    def against(self, reference: RealImages | None) -> Evaluator:
+        """Returns an evaluator with the same network and another reference."""
+        return Evaluator(self.settings, reference, extractor=self._extractor, cache=self._cache, show=self._show)
+
     def check(self, images: ImageSet) -> None:
         """Raises EvaluationError if these images cannot be evaluated, before any time is spent on them."""
         reference = self.reference

@@ -19,12 +19,14 @@ from jaxgan.data.source import Source
 from jaxgan.data.transforms import convert_channels
 from jaxgan.evaluation.errors import EvaluationError
 from jaxgan.generation import generate as generate_lib
+from jaxgan.generation import translate as translate_lib
 from jaxgan.generation.images import to_uint8
 
 Batch = tuple[np.ndarray, np.ndarray]  # images uint8 (B, H, W, C), labels int32 (B,)
 
 _THREADS = 2  # that read real images
 _AHEAD = 4  # batches read before they are asked for
+_TRANSLATED = 8  # images translated at once, on each device: the maps of a generator are as large as its images
 
 
 class ImageSet(Protocol):
@@ -92,25 +94,28 @@ class RealImages:
         return self.gather(rows[_spread(min(most, self.num), self.num)])
 
 
-def from_dataset(dataset: Dataset, data: DataConfig, num: int = 0) -> RealImages:
-    """Returns the images as a training on `data` sees them, unflipped.
+def from_dataset(dataset: Dataset, data: DataConfig, num: int = 0, *, domain: str = "") -> RealImages:
+    """Returns the images as a training on `data` sees them, whole and unflipped.
 
     Args:
       dataset: opened from `data`.
       data: names the source and the transform.
       num: images; 0 = all.
+      domain: "A" or "B", where the source has two.
 
     Raises:
       EvaluationError: for more images than there are.
     """
     spec = dataset.spec
+    name = f"{domain} of {data.source}" if domain else data.source
     if not 0 <= num <= spec.num_images:
         raise EvaluationError(
-            f"num_reference (={num}) must be at most {spec.num_images}, the images of {data.source}; 0 takes all."
+            f"num_reference (={num}) must be at most {spec.num_images}, the images of {name}; 0 takes all."
         )
-    preprocessing = f"crop={data.crop}, size={spec.height}x{spec.width}, channels={spec.channels}"
+    crop = "none" if data.crop.startswith("random:") else data.crop
+    preprocessing = f"crop={crop}, size={spec.height}x{spec.width}, channels={spec.channels}"
     return RealImages(
-        data.source, num or spec.num_images, spec.num_images, spec.fingerprint, preprocessing, spec.class_names,
+        name, num or spec.num_images, spec.num_images, spec.fingerprint, preprocessing, spec.class_names,
         dataset.gather,
     )  # fmt: skip
 
@@ -178,6 +183,49 @@ class GeneratedImages:
         )
         for images, inputs in batches:
             yield to_uint8(images), inputs["labels"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslatedImages:
+    """Translations of images, rounded to uint8 exactly as `translate` writes them to PNG files.
+
+    Attributes:
+      name: for messages.
+      inputs: what is translated.
+      direction: a2b | b2a.
+      source: what translates; an opened `Run` is one.
+      variables: weights and statistics of all its networks.
+      seed: of the dropout of a generator that has any.
+    """
+
+    name: str
+    inputs: RealImages
+    direction: str
+    source: translate_lib.Source
+    variables: Mapping[str, Average]
+    seed: int = 0
+    num_classes: int = 0
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def num(self) -> int:
+        return self.inputs.num
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yields the translations in the order of the inputs, and zeros."""
+        start = 0
+        for images, labels in self.inputs.batches(batch_size):
+            translations = translate_lib.translate(
+                self.source,
+                images,
+                self.direction,
+                seed=self.seed,
+                batch_size=min(batch_size, _TRANSLATED * self.source.mesh.size),
+                variables=self.variables,
+                start=start,
+            )
+            start += len(images)
+            yield to_uint8(translations), np.zeros_like(labels)
 
 
 def _spread(num: int, total: int) -> np.ndarray:

@@ -35,6 +35,8 @@ class Protocol:
     preprocessing: str | None = None  # of the reference before the extractor: "crop=center, resolution=128, channels=3"
     num_reference: int | None = None
     num_samples: int | None = None
+    direction: str | None = None  # a2b | b2a, of translations
+    inputs: str | None = None  # fingerprint of the images that were translated
     weights: str | None = None  # ema | raw
     bn: str | None = None  # running | standing:N
     truncation: str | None = None  # threshold as text, "none" for samples without

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxgan import config as config_lib
 from jaxgan.config import Config, ConfigError, MeshConfig
 from jaxgan.core import checksum
 from jaxgan.core import sharding as sharding_lib
@@ -29,8 +27,11 @@ from jaxgan.core.state import Average, TrainState
 from jaxgan.data.spec import DataSpec
 from jaxgan.generation import generate as generate_lib
 from jaxgan.generation import latents
+from jaxgan.generation import translate as translate_lib
 from jaxgan.generation.errors import RunError
+from jaxgan.generation.run_files import read_config, read_data, read_json
 from jaxgan.generation.sampler import Sampler, make_sampler
+from jaxgan.generation.translate import Translator, make_translator
 from jaxgan.methods.base import Method, initial_state
 from jaxgan.methods.registry import build_method
 
@@ -59,10 +60,22 @@ class Run:
     @property
     def latent_dim(self) -> int:
         """Size of z; raises RunError where the method draws no images from latents."""
-        found = getattr(self.method, "latent_dim", None)
-        if found is None:
-            raise RunError(f"{self.workdir} was trained to translate images and draws none from latents.")
-        return int(found)
+        self._check_draws()
+        return int(self.method.latent_dim)  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Directions in which it translates, of a2b and b2a; empty where it draws images from latents."""
+        return tuple(getattr(self.method, "directions", ()))
+
+    def _check_draws(self) -> None:
+        if self.directions:
+            raise RunError(
+                f"{self.workdir} was trained to translate images and draws none from latents; `python -m jaxgan "
+                f"translate --workdir={self.workdir} --images=FOLDER` uses it."
+            )
+        if getattr(self.method, "latent_dim", None) is None:
+            raise RunError(f"{self.workdir} was trained by a method that draws no images from latents.")
 
     @property
     def sampler(self) -> Sampler:
@@ -72,6 +85,16 @@ class Run:
     @functools.cached_property
     def _sampler(self) -> Sampler:
         return make_sampler(self.method, self.networks, sharding=sharding_lib.replicated(self.mesh))
+
+    @property
+    def translator(self) -> Translator:
+        """The jitted function of `make_translator`, images on every device."""
+        return self._translator
+
+    @functools.cached_property
+    def _translator(self) -> Translator:
+        sharding = sharding_lib.replicated(self.mesh)
+        return make_translator(self.method, self.networks, scaling=self.config.data.scaling, sharding=sharding)
 
     def variables(self, weights: str = "auto") -> Mapping[str, Average]:
         """Returns weights and statistics of all networks.
@@ -95,6 +118,7 @@ class Run:
           RunError: an unknown class, or a run without classes.
         """
         if not self.num_classes:
+            self._check_draws()
             raise RunError(
                 f"class {name_or_id!r} was asked for, but {self.workdir} was trained without classes; leave it out."
             )
@@ -150,6 +174,24 @@ class Run:
             list(generate_lib.render(self, inputs, batch_size=batch_size, variables=self.variables(weights)))
         )
 
+    def translate(
+        self, images: Any, direction: str, *, seed: int = 0, weights: str = "auto", batch_size: int = 8
+    ) -> np.ndarray:
+        """Returns the translations of images, float32 (N, H, W, C) in [-1, 1].
+
+        Args:
+          images: (N, H, W, C), uint8, or floats in [-1, 1]; of any size, see `translate.translate`.
+          direction: a2b or b2a, one of `directions`.
+          seed: of the dropout of a generator that has any; image i depends on (seed, i) only.
+          weights: see `variables`.
+          batch_size: images per batch over all devices.
+
+        Raises:
+          RunError: for an argument out of its range, or a run that does not translate.
+        """
+        variables = self.variables(weights)
+        return translate_lib.translate(self, images, direction, seed=seed, variables=variables, batch_size=batch_size)
+
 
 def list_steps(workdir: str | os.PathLike[str]) -> list[int]:
     """Returns the steps that have a complete checkpoint, ascending; of a running training too.
@@ -158,7 +200,7 @@ def list_steps(workdir: str | os.PathLike[str]) -> list[int]:
       RunError: the folder is not a workdir.
     """
     workdir = Path(workdir)
-    _read_json(workdir, "config.json")
+    read_json(workdir, "config.json")
     folder = workdir / "checkpoints"
     names = os.listdir(folder) if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal())  # unfinished ones have other names
@@ -177,10 +219,10 @@ def open_run(workdir: str | os.PathLike[str], *, step: int | None = None, method
       CheckpointError: the checkpoint is damaged or of a newer format.
     """
     workdir = Path(workdir)
-    config, data = _read_config(workdir), _read_data(workdir)
+    config, data = read_config(workdir), read_data(workdir)
     mesh = sharding_lib.make_mesh(MeshConfig())
     try:
-        method = build_method(config, data.num_classes) if method is None else method
+        method = build_method(config, data) if method is None else method
         like, networks = _structure(method, config.seed, sharding_lib.replicated(mesh))
     except ConfigError as error:
         raise RunError(f"{workdir} describes no network that can be built: {error}") from error
@@ -243,37 +285,3 @@ def _structure(method: Method, seed: int, sharding: jax.sharding.Sharding) -> tu
         state = build()
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)
     return like, networks
-
-
-def _read_config(workdir: Path) -> Config:
-    try:
-        return config_lib.from_dict(_read_json(workdir, "config.json"))
-    except ConfigError as error:
-        raise RunError(
-            f"{workdir / 'config.json'} is not a configuration of this version of jaxgan ({error}); update jaxgan."
-        ) from error
-
-
-def _read_data(workdir: Path) -> DataSpec:
-    tree = _read_json(workdir, "run.json").get("data", {})
-    fields = {field.name for field in dataclasses.fields(DataSpec)}
-    if not isinstance(tree, dict) or not fields <= set(tree):
-        raise RunError(f"{workdir / 'run.json'} does not describe the data of the run; start its training once more.")
-    known: dict[str, Any] = {name: tree[name] for name in fields} | {"class_names": tuple(tree["class_names"])}
-    return DataSpec(**known)
-
-
-def _read_json(workdir: Path, name: str) -> dict[str, Any]:
-    path = workdir / name
-    try:
-        tree = json.loads(path.read_text())
-    except OSError as error:
-        raise RunError(
-            f"{workdir} is not a workdir of jaxgan (its {name} cannot be read: {error.strerror or error}); give the "
-            "folder that a training wrote, e.g. runs/digits."
-        ) from error
-    except ValueError as error:
-        raise RunError(f"{path} is not JSON ({error}); restore it from a copy.") from error
-    if not isinstance(tree, dict):
-        raise RunError(f"{path} is not a JSON object; restore it from a copy.")
-    return tree

@@ -33,9 +33,9 @@ def make_sampler(method: Method, networks: Mapping[str, Network], *, sharding: j
     return jax.jit(sample, out_shardings=sharding, compiler_options=compiler_options())
 
 
-def fixed_inputs(method: Method, seed: int, rows: int, columns: int) -> Any:
+def fixed_inputs(method: Method, seed: int, rows: int, columns: int, real: Mapping[str, np.ndarray]) -> Any:
     """Returns the inputs of a run's sample grids: the same for every step of the run and for every resumption."""
-    return method.sample_inputs(rng.stream(jax.random.key(seed), "samples"), rows, columns)
+    return method.sample_inputs(rng.stream(jax.random.key(seed), "samples"), rows, columns, real)
 
 
 def sample_grids(

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 import optax
 from flax import nnx
 
 from jaxgan.core.network import BoundNetwork, Network, Params
-from jaxgan.core.state import TrainState, init_state
+from jaxgan.core.state import Average, TrainState, init_state
 
 Nets = Mapping[str, BoundNetwork]
 
@@ -52,8 +53,8 @@ class Method(Protocol):
     @property
     def ema_start_step(self) -> int: ...
 
-    def init_aux(self) -> Any:
-        """Returns the initial own state of the method, a pytree of arrays."""
+    def init_aux(self, nets: Mapping[str, Average]) -> Any:
+        """Returns the initial own state of the method, a pytree of arrays, given the networks' initial variables."""
         ...
 
     def loss(
@@ -64,19 +65,31 @@ class Method(Protocol):
         Args:
           phase: name of the phase.
           nets: the networks; what their calls leave in `stats` is kept.
-          batch: "images" float32 (B, H, W, C) in [-1, 1] and "labels" int32 (B,).
+          batch: "images" float32 (B, H, W, C) in [-1, 1] and "labels" int32 (B,); of data with two domains the images
+            "a" and "b" instead.
           key: of this phase, repeat and step.
           carry: `LossOut.carry` of the phase before; None at the start of a step.
           aux: the method's own state.
         """
         ...
 
-    def sample_inputs(self, key: jax.Array, rows: int, columns: int) -> Any:
-        """Returns the fixed inputs of a sample grid: rows * columns of them, row by row."""
+    def sample_inputs(self, key: jax.Array, rows: int, columns: int, real: Mapping[str, np.ndarray]) -> Any:
+        """Returns the fixed inputs of a sample grid.
+
+        Args:
+          key: of this run's grids.
+          rows, columns: what the settings ask for.
+          real: some examples of the data, unflipped, uint8: "images" (rows * columns, H, W, C) and "labels", or "a" and
+            "b", `rows` of each.
+        """
         ...
 
     def sample(self, nets: Nets, inputs: Any) -> jax.Array:
-        """Returns images float32 (N, H, W, C) in [-1, 1], in evaluation mode."""
+        """Returns the images of the grid float32 (N, H, W, C) in [-1, 1], row by row, in evaluation mode."""
+        ...
+
+    def grid_columns(self, columns: int) -> int:
+        """Returns how many of the images that `sample` returns make a row, given the columns of the settings."""
         ...
 
 
@@ -89,7 +102,7 @@ def initial_state(
         {name: spec.build for name, spec in specs.items()},
         {name: spec.tx for name, spec in specs.items()},
         tuple(name for name, spec in specs.items() if spec.ema_decay is not None),
-        method.init_aux(),
+        method.init_aux,
         seed=seed,
         sharding=sharding,
     )

@@ -8,25 +8,44 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxgan.config import Config, ConfigError, ModelConfig
+from jaxgan.config import TRANSLATING, Config, ConfigError, ModelConfig
 from jaxgan.core import ema
 from jaxgan.core.optim import make_optimizer
+from jaxgan.data.spec import DataSpec
 from jaxgan.methods.adversarial import Adversarial
-from jaxgan.models import dcgan, mlp, resnet
+from jaxgan.methods.cyclegan import CYCLEGAN_LEAST_SQUARES, CycleGAN
+from jaxgan.methods.pix2pix import Pix2Pix
+from jaxgan.models import cyclegan, dcgan, mlp, resnet, unet
 
 Builder = Callable[[nnx.Rngs], nnx.Module]
 
 
-def build_method(config: Config, num_classes: int) -> Adversarial:
-    """Returns the adversarial method that `config` describes.
+def build_method(config: Config, data: DataSpec) -> Adversarial | CycleGAN | Pix2Pix:
+    """Returns the method that `config` describes, for such data.
 
     Args:
       config: validated settings.
-      num_classes: of the data; 0 = unlabelled.
+      data: its classes and domains are read.
 
     Raises:
-      ConfigError: a conditional model on unlabelled data, or more labels without replacement than there are classes.
+      ConfigError: data with two domains for a method that needs one, or the other way round; a conditional model on
+        unlabelled data, or more labels without replacement than there are classes.
     """
+    translates = config.method.name in TRANSLATING
+    if translates != data.has_domains:
+        found, fix = ("two domains", "cyclegan or pix2pix") if data.has_domains else ("one domain", "adversarial")
+        raise ConfigError(
+            f"config.method.name (={config.method.name!r}) does not fit config.data (source {config.data.source!r}) of "
+            f"{found}; set it to {fix}, or give {'another source' if data.has_domains else 'unpaired:PATH'}."
+        )
+    if config.method.name == "cyclegan":
+        return _build_cyclegan(config)
+    if config.method.name == "pix2pix":
+        return _build_pix2pix(config)
+    return _build_adversarial(config, data.num_classes)
+
+
+def _build_adversarial(config: Config, num_classes: int) -> Adversarial:
     if config.model.conditional and not num_classes:
         raise ConfigError(
             f"config.model.conditional (=True) needs labels, but config.data (source {config.data.source!r}) has none; "
@@ -39,7 +58,6 @@ def build_method(config: Config, num_classes: int) -> Adversarial:
             f"config.method.fake_labels (='without_replacement') needs batch_size (={config.batch_size}) <= number of "
             f"classes (={classes}); set it to 'uniform'."
         )
-    halflife = config.ema.halflife_images
     generator, discriminator = build_networks(config, classes)
     return Adversarial(
         generator=_reporting(generator),
@@ -47,11 +65,7 @@ def build_method(config: Config, num_classes: int) -> Adversarial:
         latent_dim=config.model.latent_dim,
         num_classes=classes,
         loss_fns=method.loss,
-        g_tx=make_optimizer(config.g_optim),
-        d_tx=make_optimizer(config.d_optim),
         num_d_steps=config.num_d_steps,
-        ema_decay=ema.decay_of_halflife(halflife, config.batch_size) if halflife else None,
-        ema_start_step=config.ema.start_step,
         penalty=method.penalty,
         penalty_weight=method.penalty_weight,
         weight_clip=method.weight_clip,
@@ -60,7 +74,52 @@ def build_method(config: Config, num_classes: int) -> Adversarial:
         d_stats_in_g_step=method.d_stats_in_g_step,
         reuse_latents=method.reuse_latents,
         fake_labels=method.fake_labels,
+        **_updates(config),
     )
+
+
+def _build_cyclegan(config: Config) -> CycleGAN:
+    method = config.method
+    generator, discriminator = build_translation_networks(config)
+    return CycleGAN(
+        generator=_reporting(generator),
+        discriminator=_reporting(discriminator),
+        image_shape=(*config.data.height_width, config.data.channels),
+        loss_fns=CYCLEGAN_LEAST_SQUARES if method.loss == "least_squares" else method.loss,
+        gan_weight=method.gan_weight,
+        cycle_weight=method.cycle_weight,
+        identity_weight=method.identity_weight,
+        paired_l1_weight=method.paired_l1_weight,
+        pool_size=method.pool_size,
+        d_loss_scale=method.d_loss_scale,
+        **_updates(config),
+    )
+
+
+def _build_pix2pix(config: Config) -> Pix2Pix:
+    method = config.method
+    generator, discriminator = build_translation_networks(config)
+    return Pix2Pix(
+        generator=_reporting(generator),
+        discriminator=_reporting(discriminator),
+        direction=method.direction,
+        loss_fns=method.loss,
+        gan_weight=method.gan_weight,
+        l1_weight=method.paired_l1_weight,
+        d_loss_scale=method.d_loss_scale,
+        **_updates(config),
+    )
+
+
+def _updates(config: Config) -> dict[str, Any]:
+    """Optimizers and moving average, which all methods take under the same names."""
+    halflife = config.ema.halflife_images
+    return {
+        "g_tx": make_optimizer(config.g_optim),
+        "d_tx": make_optimizer(config.d_optim),
+        "ema_decay": ema.decay_of_halflife(halflife, config.batch_size) if halflife else None,
+        "ema_start_step": config.ema.start_step,
+    }
 
 
 def _reporting(build: Builder) -> Builder:
@@ -126,3 +185,29 @@ def _shared(model: ModelConfig, network: str) -> dict[str, Any]:
         "sn_iters": model.sn_iters,
         "sn_eps": model.sn_eps,
     }
+
+
+def build_translation_networks(config: Config) -> tuple[Builder, Builder]:
+    """Returns the builders of G and D that translate images; pix2pix's D sees input and output together."""
+    model, channels = config.model, config.data.channels
+    shared: dict[str, Any] = {"init": model.init, "dtype": jnp.dtype(config.dtype)}
+    g_kwargs: dict[str, Any] = shared | {
+        "in_channels": channels,
+        "out_channels": channels,
+        "channels": model.g_channels,
+    }
+    d_kwargs: dict[str, Any] = shared | {"channels": model.d_channels, "num_layers": model.d_num_layers}
+    if model.name == "unet":
+        g_kwargs |= {"resolution": config.data.height_width, "dropout": model.g_dropout}
+        g_kwargs["running_stats"] = config.batch_size > 1  # a batch of one is normalised by itself, as the original's
+        d_kwargs |= {"in_channels": 2 * channels, "norm": "batch"}
+        return (
+            lambda rngs: unet.UNetGenerator(**g_kwargs, rngs=rngs),
+            lambda rngs: cyclegan.PatchDiscriminator(**d_kwargs, rngs=rngs),
+        )
+    g_kwargs |= {"num_res_blocks": model.num_res_blocks, "kernel": model.g_kernel, "conv_bias": model.conv_bias}
+    d_kwargs |= {"in_channels": channels, "last_stride": model.d_last_stride, "conv_bias": model.conv_bias}
+    return (
+        lambda rngs: cyclegan.ResnetGenerator(**g_kwargs, rngs=rngs),
+        lambda rngs: cyclegan.PatchDiscriminator(**d_kwargs, rngs=rngs),
+    )

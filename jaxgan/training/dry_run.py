@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from jaxgan import config as config_lib
-from jaxgan.config import Config
+from jaxgan.config import TRANSLATING, Config
 from jaxgan.data.errors import DataError
 from jaxgan.data.pipeline import open_dataset
 from jaxgan.data.spec import DataSpec
@@ -44,10 +44,11 @@ def _assumed(config: Config) -> DataSpec:
         height=height,
         width=width,
         channels=config.data.channels,
-        num_classes=_ASSUMED_CLASSES if config.model.conditional else 0,
+        num_classes=_ASSUMED_CLASSES if config.model.conditional and config.method.name not in TRANSLATING else 0,
         class_names=(),
         num_images=0,
         fingerprint="",
+        num_images_b=int(config.method.name in TRANSLATING),
     )
 
 

@@ -19,12 +19,14 @@ from jaxgan.core import sharding as sharding_lib
 from jaxgan.core.checkpoint import Checkpointer
 from jaxgan.core.network import Network
 from jaxgan.core.state import TrainState
+from jaxgan.data.domains import DomainsDataset
 from jaxgan.data.pipeline import Dataset, open_dataset
 from jaxgan.generation import sampler as sampler_lib
 from jaxgan.methods.base import Method
 from jaxgan.training import recording
 from jaxgan.training import setup as setup_lib
 from jaxgan.training import workdir as workdir_lib
+from jaxgan.training.epochs import EpochMeans
 from jaxgan.training.metrics import MetricWindow, NonFiniteError
 from jaxgan.training.status import StatusLine
 from jaxgan.training.writers import make_writer
@@ -37,7 +39,7 @@ def train(
     workdir: str | os.PathLike[str],
     *,
     method: Method | None = None,
-    dataset: Dataset | None = None,
+    dataset: Dataset | DomainsDataset | None = None,
     evaluate: Evaluate | None = None,
     accept_config_change: bool = False,
 ) -> TrainState:
@@ -85,10 +87,13 @@ def train(
     train_step = setup.lower().compile()
     sampler = sampler_lib.make_sampler(setup.method, setup.networks, sharding=sharding_lib.replicated(setup.mesh))
     inputs = jax.device_put(
-        sampler_lib.fixed_inputs(setup.method, config.seed, config.sample.rows, config.sample.columns),
+        sampler_lib.fixed_inputs(
+            setup.method, config.seed, config.sample.rows, config.sample.columns, recording.examples(dataset, config)
+        ),
         sharding_lib.replicated(setup.mesh),
     )
-    window = MetricWindow(setup.metric_names)
+    epochs = EpochMeans(setup.metric_names, images_per_step=images_per_step, num_images=dataset.spec.num_images)
+    window = MetricWindow(setup.metric_names, tuple(setup.networks), epochs)
     batches = dataset.batches(
         seed=config.seed,
         batch_size=config.batch_size,
@@ -116,7 +121,9 @@ def train(
                 jax.block_until_ready(metrics)
                 status.restart(step)
             if (late := step - 1) > first_step and late % config.log.every_steps == 0:
-                record.metrics(late, window.fetch(late))
+                metrics_late = window.fetch(late)
+                record.epochs(window.finished_epochs())
+                record.metrics(late, metrics_late)
                 checkpointer.check()
             last = step == config.total_steps or stop.requested(step)
             draws = _is_due(step, config.sample.every_steps) or step == config.total_steps
@@ -133,6 +140,7 @@ def train(
             if last or scores or checkpointer.is_due(step):
                 with status.waiting(f"saving step {step:,} ..."):
                     metrics_now = window.fetch(step)
+                    record.epochs(window.finished_epochs())
                     if step % config.log.every_steps == 0 or last:
                         record.metrics(step, metrics_now)
                     with jax.transfer_guard("allow"):

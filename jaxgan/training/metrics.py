@@ -7,21 +7,33 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from jaxgan.training.epochs import Epoch, EpochMeans
+
 
 class NonFiniteError(RuntimeError):
     """A loss or gradient became NaN or infinite; the message names the step, the network and the last checkpoint."""
 
-    def __init__(self, step: int, name: str, network: str):
-        super().__init__(f"{name} of network {network!r} is not finite at step {step}")
+    def __init__(self, step: int, name: str, network: str | None):
+        of = f" of network {network!r}" if network else ""
+        super().__init__(f"{name}{of} is not finite at step {step}")
         self.step, self.name, self.network = step, name, network
 
 
 class MetricWindow:
     """Holds the metrics of the last steps as device arrays, so that no step waits for its own numbers."""
 
-    def __init__(self, names: Sequence[str]):
-        """Args: names: of the entries of each step's vector, phase by phase."""
-        self._names = list(names)
+    def __init__(
+        self, names: Sequence[str], networks: Sequence[str] = ("g", "d"), epoch_means: EpochMeans | None = None
+    ):
+        """Initializes an empty window.
+
+        Args:
+          names: of the entries of each step's vector, phase by phase.
+          networks: of the method.
+          epoch_means: collects what is fetched.
+        """
+        self._names, self._networks, self._epoch_means = list(names), tuple(networks), epoch_means
+        self._finished: list[Epoch] = []
         self._pending: list[tuple[int, jax.Array]] = []
 
     def add(self, step: int, vector: jax.Array) -> None:
@@ -40,13 +52,23 @@ class MetricWindow:
         for (step, _), row in zip(due, values, strict=True):
             if not np.all(np.isfinite(row)):
                 name = self._names[int(np.argmax(~np.isfinite(row)))]
-                raise NonFiniteError(step, name, network_of(name))
+                raise NonFiniteError(step, name, network_of(name, self._networks))
+            if self._epoch_means is not None and (epoch := self._epoch_means.add(step, row)):
+                self._finished.append(epoch)
         return dict(zip(self._names, map(float, values[-1]), strict=True)) if due else {}
 
+    def finished_epochs(self) -> list[Epoch]:
+        """Takes out the summaries of the epochs whose last step was fetched."""
+        finished, self._finished = self._finished, []
+        return finished
 
-def network_of(metric: str) -> str:
-    """Returns the network that a metric speaks of: `d_loss` -> d, `g_ab_grad_norm` -> g_ab, `real_logits` -> d."""
-    for suffix in ("_loss", "_grad_norm"):
-        if metric.endswith(suffix):
-            return metric.removesuffix(suffix)
-    return "d"  # logits, accuracy and penalties are outputs of the discriminator
+
+def network_of(metric: str, networks: Sequence[str]) -> str | None:
+    """Returns the network that a metric speaks of: `d_loss` -> d, `g_ab_grad_norm` -> g_ab, `real_logits` -> d.
+
+    None where it speaks of several, such as the cycle loss of CycleGAN's generators.
+    """
+    found = [network for network in networks if metric.startswith(f"{network}_")]
+    if found:
+        return max(found, key=len)
+    return "d" if "d" in networks and not metric.endswith("_loss") else None  # logits, accuracy and penalties are D's

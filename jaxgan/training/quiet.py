@@ -44,9 +44,10 @@ def quiet_logs() -> None:
 
     Real warnings still show. Calling it again changes nothing.
     """
-    handler = absl_logging.get_absl_handler()
-    if not any(isinstance(known, _Chatter) for known in handler.filters):
-        handler.addFilter(_Chatter())
+    # The handler sees what comes from other loggers too; but in a notebook absl's records go to another one.
+    for place in (absl_logging.get_absl_handler(), absl_logging.get_absl_logger()):
+        if not any(isinstance(known, _Chatter) for known in place.filters):
+            place.addFilter(_Chatter())
     if not isinstance(sys.unraisablehook, _LateReads):
         sys.unraisablehook = _LateReads(sys.unraisablehook)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)  # "Future exception was never retrieved"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 from clu import parameter_overview, profiler
 
 from jaxgan.config import Config, to_dict
+from jaxgan.data.domains import DomainsDataset
 from jaxgan.data.pipeline import Dataset
 from jaxgan.generation import images as images_lib
+from jaxgan.training.epochs import Epoch
 from jaxgan.training.setup import Setup
 from jaxgan.training.status import StatusLine
 from jaxgan.training.tensorflow_free import periodic_actions
@@ -27,6 +29,7 @@ class Recorder:
         self._samples = workdir / "samples"
         self._config, self._writer, self._status = config, writer, status
         self._is_primary = is_primary
+        self._columns = config.sample.columns
         self._profile = None
         if is_primary and config.log.profile_step:
             # CLU's default also waits for 3 s to pass, so a short run would leave the trace open and write nothing.
@@ -38,16 +41,18 @@ class Recorder:
                 every_secs=None,
             )
 
-    def start(self, setup: Setup, dataset: Dataset, first_step: int) -> None:
+    def start(self, setup: Setup, dataset: Dataset | DomainsDataset, first_step: int) -> None:
         """Records the parameter table, the settings, and one grid of real images."""
+        self._columns = setup.method.grid_columns(self._config.sample.columns)
         if not self._is_primary:
             return
         if first_step == 0:
             self._writer.write_hparams(to_dict(self._config))
             self._writer.write_texts(0, {"parameters": f"```\n{parameter_table(setup)}\n```"})
-        real = real_grid(dataset, self._config.sample.rows, self._config.sample.columns)
-        self._write_grid("real.png", real, len(real) // self._num_rows(len(real)))
-        self._writer.write_images(first_step, {"real": real[: self._config.sample.columns]})
+        columns = self._config.sample.columns
+        real = real_grid(dataset, self._config.sample.rows, columns)
+        self._write_grid("real.png", real, columns)
+        self._writer.write_images(first_step, {"real": real[:columns]})
         if dataset.skipped:
             self._status.say(f"{len(dataset.skipped)} unreadable images are left out, e.g. {dataset.skipped[0]}.")
 
@@ -62,6 +67,14 @@ class Recorder:
             scalars["images_per_second"] = rate
         self._writer.write_scalars(step, scalars)
 
+    def epochs(self, finished: Sequence[Epoch]) -> None:
+        """Writes the summaries of epochs, and says them where `config.log.epochs` asks for it."""
+        for epoch in finished if self._config.log.epochs else ():
+            self._writer.write_scalars(epoch.step, {f"epoch/{name}": value for name, value in epoch.means.items()})
+            shown = [name for name in epoch.means if name.endswith(("_loss", "_grad_norm"))]
+            means = ", ".join(f"{name} {epoch.means[name]:.4g}" for name in shown)
+            self._status.say(f"epoch {epoch.number} ended with step {epoch.step:,}; means of it: {means}.")
+
     def samples(self, step: int, grids: Mapping[str, np.ndarray]) -> None:
         """Writes `step_00001000.png`: the averaged weights where there are any, with the raw ones beside it."""
         if not self._is_primary:
@@ -69,8 +82,7 @@ class Recorder:
         main = "ema" if "ema" in grids else "raw"
         for kind, images in grids.items():
             suffix = "" if kind == main else f"_{kind}"
-            columns = len(images) // self._num_rows(len(images))
-            grid = self._write_grid(f"step_{step:08d}{suffix}.png", images, columns)
+            grid = self._write_grid(f"step_{step:08d}{suffix}.png", images, self._columns)
             self._writer.write_images(step, {f"samples/{kind}": grid[None]})
 
     def scores(self, step: int, scores: Mapping[str, float]) -> Mapping[str, float]:
@@ -97,17 +109,26 @@ class Recorder:
             self._status.note(f"done: {step:,} steps; samples are in {self._samples}.")
         self._status.close()
 
-    def _num_rows(self, num_images: int) -> int:
-        return max(1, num_images // self._config.sample.columns)
-
     def _write_grid(self, name: str, images: np.ndarray, columns: int) -> np.ndarray:
+        columns = min(columns, len(images))
         grid = images_lib.grid(images, columns=columns, scale=images_lib.display_scale(images.shape[1]))
         images_lib.write_png(self._samples / name, grid)
         return grid
 
 
-def real_grid(dataset: Dataset, rows: int, columns: int) -> np.ndarray:
-    """Returns real images uint8 (rows * columns, H, W, C), one class per row where the data is labelled."""
+def examples(dataset: Dataset | DomainsDataset, config: Config) -> dict[str, np.ndarray]:
+    """Returns the real examples that `Method.sample_inputs` is given."""
+    rows = config.sample.rows
+    return dataset.examples(rows if dataset.spec.has_domains else rows * config.sample.columns)
+
+
+def real_grid(dataset: Dataset | DomainsDataset, rows: int, columns: int) -> np.ndarray:
+    """Returns real images uint8 (rows * columns, H, W, C).
+
+    One class per row where the data is labelled; of two domains, rows of the first above as many rows of the second.
+    """
+    if isinstance(dataset, DomainsDataset):
+        return np.concatenate([domain.first(max(1, rows // 2) * columns)[0] for domain in (dataset.a, dataset.b)])
     classes = dataset.spec.num_classes
     if not classes:
         return dataset.first(rows * columns)[0]

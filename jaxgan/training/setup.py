@@ -18,6 +18,7 @@ from jaxgan.core.network import Network
 from jaxgan.core.state import TrainState
 from jaxgan.data.spec import DataSpec
 from jaxgan.methods.base import Method, initial_state
+from jaxgan.methods.checks import Calling, check_networks
 from jaxgan.methods.registry import build_method
 from jaxgan.training.step import make_step
 
@@ -43,18 +44,24 @@ def validate(config: Config, *, own_method: bool = False) -> None:
     )
 
 
-def prepare(config: Config, data: DataSpec, method: Method | None = None) -> Setup:
+def prepare(config: Config, data: DataSpec, own: Method | None = None) -> Setup:
     """Builds the state of step 0 and the step function.
 
     Args:
       config: validated settings.
       data: shape and classes of the data.
-      method: what to train; None = what `config` describes.
+      own: what to train, given from Python; None = what `config` describes.
+
+    Raises:
+      ConfigError: the settings describe no network, or do not fit the data.
+      MethodError: networks of the user's own break the rules of their method.
     """
-    method = build_method(config, data.num_classes) if method is None else method
+    method = build_method(config, data) if own is None else own
     mesh = sharding_lib.make_mesh(config.mesh)
     replicated, batched = sharding_lib.replicated(mesh), sharding_lib.batch_sharding(mesh)
     state, networks = initial_state(method, seed=config.seed, sharding=replicated)
+    if isinstance(own, Calling):
+        check_networks(own, networks, state.nets, data, config.batch_size)
     unroll = sharding_lib.unroll_d_steps(config.mesh.unroll_d_steps)
     step = make_step(method, networks, scaling=config.data.scaling, unroll=unroll)
     names: list[str] = []
@@ -90,7 +97,7 @@ def prepare(config: Config, data: DataSpec, method: Method | None = None) -> Set
 def batch_shape(config: Config, data: DataSpec) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of the global batch of one step."""
     lead = (config.num_d_steps, config.batch_size)
-    return {
-        "images": jax.ShapeDtypeStruct((*lead, data.height, data.width, data.channels), np.uint8),
-        "labels": jax.ShapeDtypeStruct(lead, np.int32),
-    }
+    images = jax.ShapeDtypeStruct((*lead, data.height, data.width, data.channels), np.uint8)
+    if data.has_domains:
+        return {"a": images, "b": images}
+    return {"images": images, "labels": jax.ShapeDtypeStruct(lead, np.int32)}

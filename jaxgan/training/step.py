@@ -14,6 +14,7 @@ from jaxgan.core.network import BoundNetwork, Network
 from jaxgan.core.state import Average, NetState, TrainState
 from jaxgan.data.scaling import to_float
 from jaxgan.methods.base import LossOut, Method, Phase
+from jaxgan.methods.game import check_scalar
 
 Batch = Mapping[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -29,14 +30,15 @@ def make_step(method: Method, networks: Mapping[str, Network], *, scaling: str, 
       scaling: how uint8 images become floats (see `data/scaling.py`).
       unroll: repeats of a phase as straight code (faster on CPU) instead of a `lax.scan` (smaller program).
 
-    The batch holds "images" uint8 (num_d_steps, B, H, W, C) and "labels" int32 (num_d_steps, B). Metrics are float32
-    scalars: those of the method (means over the repeats of a phase) and `<network>_grad_norm`.
+    The batch holds "images" uint8 (num_d_steps, B, H, W, C) and "labels" int32 (num_d_steps, B), or the images of two
+    domains, "a" and "b". Metrics are float32 scalars: those of the method (means over the repeats of a phase) and
+    `<network>_grad_norm`.
     """
 
     def step(state: TrainState, batch: Batch, root: jax.Array) -> tuple[TrainState, Metrics]:
         """Runs every phase once; see `make_step`."""
         key = rng.at_step(rng.stream(root, "train"), state.step)
-        batch = dict(batch, images=to_float(batch["images"], scaling=scaling, key=rng.stream(key, "dequantize")))
+        batch = _scaled(batch, scaling, rng.stream(key, "dequantize"))
         metrics: Metrics = {}
         nets, aux, carry = state.nets, state.aux, None
         for phase in method.phases:
@@ -52,9 +54,17 @@ def make_step(method: Method, networks: Mapping[str, Network], *, scaling: str, 
     return step
 
 
+def _scaled(batch: Batch, scaling: str, key: jax.Array) -> Batch:
+    keys = {name: key if name == "images" else rng.stream(key, name) for name in batch}
+    return {
+        name: to_float(rows, scaling=scaling, key=keys[name]) if rows.dtype == jnp.uint8 else rows
+        for name, rows in batch.items()
+    }
+
+
 def _phase_inputs(phase: Phase, batch: Batch, key: jax.Array) -> list[tuple[Batch, jax.Array]]:
     """Batch and key of each repeat; a phase that runs once sees the last batch of the step."""
-    count = batch["labels"].shape[0]
+    count = next(iter(batch.values())).shape[0]
     if phase.repeats not in (1, count):
         raise ValueError(f"phase {phase.name!r} repeats {phase.repeats} times, but a step delivers {count} batches.")
     indices = range(count) if phase.repeats > 1 else [count - 1]
@@ -92,7 +102,7 @@ def _update(method: Method, networks, phase: Phase, nets, aux, carry, batch: Bat
             name: BoundNetwork(networks[name], trained.get(name, net.params), net.stats) for name, net in nets.items()
         }
         loss, out = method.loss(phase.name, bound, batch, key, carry, aux)
-        return loss.astype(jnp.float32), (out, {name: b.stats for name, b in bound.items()})
+        return check_scalar(loss, phase.name, "loss"), (out, {name: b.stats for name, b in bound.items()})
 
     trained = {name: nets[name].params for name in phase.trains}
     (_, (out, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)

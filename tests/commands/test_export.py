@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 
 from jaxgan.__main__ import main
-from jaxgan.commands import export_stablehlo
+from jaxgan.commands import export_program, export_stablehlo
 from jaxgan.core import checksum
 from jaxgan.generation.run import open_run
 from jaxgan.generation.standing import standing_statistics
@@ -191,7 +191,7 @@ def test_a_run_without_classes_and_averages(export, tmp_path):
     assert_holds(folder, opened.nets["g"])
     with np.load(folder / "check.npz") as check:
         assert not check["labels"].any()
-        images = export_stablehlo.call((folder / "generator.stablehlo").read_bytes(), check)
+        images = export_stablehlo.call((folder / "generator.stablehlo").read_bytes(), (check["z"], check["labels"]))
         np.testing.assert_allclose(images, opened.sample(4), atol=1e-5)
     example = (folder / "example.py").read_text()
     assert "zeros, for it was trained without classes" in example and "float32 (N, 4)" in example
@@ -208,7 +208,7 @@ def test_a_bfloat16_run_computes_in_bfloat16(export, monkeypatch, tmp_path):
     assert "bf16" in program.mlir_module() and program.out_avals[0].dtype == np.float32
     assert program.platforms == ("tpu", "cuda", "cpu")
     inputs = {"z": np.ones((2, 4), np.float32), "labels": np.zeros((2,), np.int32)}
-    images = call((folder / "generator.stablehlo").read_bytes(), inputs)
+    images = call((folder / "generator.stablehlo").read_bytes(), list(inputs.values()))
     np.testing.assert_allclose(images, opened.sample(**inputs), atol=0.02)
 
 
@@ -224,16 +224,21 @@ def test_a_program_that_draws_otherwise_is_not_handed_over(spoil, export, percep
 def test_the_file_that_was_written_is_what_is_tried(export, perceptron, monkeypatch, tmp_path):
     other = open_run(write_run(tmp_path / "run", PERCEPTRON, steps=(4,)))
     serialize = export_stablehlo.serialize
-    drawing = export_stablehlo.drawing_networks(other, other.variables())
-    monkeypatch.setattr(export_stablehlo, "serialize", lambda run, variables, names: serialize(run, drawing, names))
+    program = export_program.drawing(other, seed=0, truncation=None)
+    used = export_stablehlo.used_networks(other, other.variables(), program)
+    monkeypatch.setattr(
+        export_stablehlo, "serialize", lambda run, variables, names, program: serialize(run, used, names, program)
+    )
     code, err, _, folder = export(perceptron)
     assert code == 2 and "differ from those of" in err and not folder.exists()
 
 
 def test_the_program_does_not_fill_the_compilation_cache(perceptron):
-    inputs = {"z": np.ones((3, 4), np.float32), "labels": np.zeros((3,), np.int32)}
-    drawing = export_stablehlo.drawing_networks(perceptron, perceptron.variables())
-    program = export_stablehlo.serialize(perceptron, drawing, ["cpu"])
+    inputs = np.ones((3, 4), np.float32), np.zeros((3,), np.int32)
+    drawing = export_program.drawing(perceptron, seed=0, truncation=None)
+    used = export_stablehlo.used_networks(perceptron, perceptron.variables(), drawing)
+    assert set(used) == {"g"}
+    program = export_stablehlo.serialize(perceptron, used, ["cpu"], drawing)
     name, cache = "jax_persistent_cache_min_compile_time_secs", jax.config.jax_compilation_cache_dir
     before = getattr(jax.config, name)
     jax.config.update(name, 0.0)

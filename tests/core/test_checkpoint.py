@@ -35,7 +35,7 @@ def make_state(seed=0, devices=8, width=3, averaged=("g",)):
         {"g": lambda rngs: Net(rngs, width), "d": lambda rngs: Net(rngs, width)},
         {"g": optax.adam(1e-3), "d": optax.sgd(1e-3)},
         averaged,
-        {"pool": jnp.arange(4, dtype=jnp.uint8), "key": jax.random.key(seed)},
+        lambda nets: {"pool": jnp.arange(4, dtype=jnp.uint8), "key": jax.random.key(seed)},
         seed=seed,
         sharding=sharding.replicated(mesh),
     )

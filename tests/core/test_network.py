@@ -107,3 +107,35 @@ def test_weights_follow_from_the_key(seed):
     _, c, _ = network_lib.create(OwnNetwork, jax.random.key(seed + 1))
     assert jnp.array_equal(a["linear"]["kernel"], b["linear"]["kernel"])
     assert not jnp.array_equal(a["linear"]["kernel"], c["linear"]["kernel"])
+
+
+class ByName(nnx.Module):
+    """Takes its random numbers by name, as NNX's layers do, and one input."""
+
+    def __init__(self, *, rngs):
+        self.scale = nnx.Param(jax.random.normal(rngs.params(), ()))
+
+    def __call__(self, z):
+        return self.scale[...] * z
+
+
+def test_rngs_and_inputs_are_given_as_the_module_takes_them():
+    network, params, stats = network_lib.create(ByName, jax.random.key(0))
+    same, also_params, _ = network_lib.create(lambda rngs: ByName(rngs=rngs), jax.random.key(0))
+    assert params == also_params and network.module_type is same.module_type is ByName
+    assert network.max_inputs == 1
+    z = jnp.ones(3)
+    out, _ = network(params, stats, z, jnp.zeros(3, jnp.int32), train=True)
+    np.testing.assert_array_equal(out, params["scale"] * z)
+
+
+def test_a_module_of_any_number_of_inputs_gets_all():
+    class Sum(nnx.Module):
+        def __init__(self, rngs):
+            del rngs
+
+        def __call__(self, *inputs, train):
+            return sum(inputs)
+
+    network, params, stats = network_lib.create(Sum, jax.random.key(0))
+    assert network(params, stats, 1, 2, 3, train=True)[0] == 6 and network.takes_train

@@ -56,7 +56,7 @@ def state_of(run, step):
         {name: spec.build for name, spec in specs.items()},
         {name: spec.tx for name, spec in specs.items()},
         ("g",),
-        run.method.init_aux(),
+        run.method.init_aux,
         seed=0,
         sharding=sharding.replicated(run.mesh),
     )
@@ -151,7 +151,7 @@ def test_scores_that_may_keep_the_best(tmp_path):
 def test_methods_without_latents_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"config.eval.every_steps \(=1\) is for methods that draw images from lat"):
         TrainingEvaluator(CONFIG, tmp_path, DATASET, method=object())  # type: ignore[arg-type]
-    assert build_method(CONFIG, 5).latent_dim == 4
+    assert build_method(CONFIG, DATASET.spec).latent_dim == 4
 
 
 def test_processes_other_than_the_first_write_nothing(tmp_path, monkeypatch):

@@ -199,6 +199,6 @@ def test_a_method_without_latents(cheap):
     run = open_run(cheap)
     object.__setattr__(run, "method", object())
     assert run.num_classes == 0
-    with pytest.raises(RunError, match="draws none from latents"):
+    with pytest.raises(RunError, match="a method that draws no images from latents"):
         run.sample(1)
     assert run_lib.RunError is RunError

@@ -153,11 +153,11 @@ def test_weight_clipping_is_declared_for_d_alone():
 
 
 def test_sample_grids_show_one_class_per_row_and_one_z_per_column():
-    inputs = method(num_classes=10).sample_inputs(KEY, rows=4, columns=3)
+    inputs = method(num_classes=10).sample_inputs(KEY, rows=4, columns=3, real={})
     assert inputs["labels"].tolist() == [0] * 3 + [3] * 3 + [6] * 3 + [9] * 3
     np.testing.assert_array_equal(inputs["z"][:3], inputs["z"][9:])
-    assert method(num_classes=2).sample_inputs(KEY, rows=4, columns=3)["labels"].tolist() == [0] * 3 + [1] * 3
-    assert len(set(np.asarray(method().sample_inputs(KEY, 4, 3)["z"])[:, 0].tolist())) == 12
+    assert method(num_classes=2).sample_inputs(KEY, rows=4, columns=3, real={})["labels"].tolist() == [0] * 3 + [1] * 3
+    assert len(set(np.asarray(method().sample_inputs(KEY, 4, 3, {})["z"])[:, 0].tolist())) == 12
 
 
 def test_interleaving_is_undone_by_strides():

@@ -217,7 +217,9 @@ def test_the_window_names_the_first_value_that_is_not_finite():
 
 
 def test_networks_of_metrics():
-    assert [network_of(m) for m in ("g_ab_loss", "d_a_grad_norm", "penalty")] == ["g_ab", "d_a", "d"]
+    assert [network_of(m, ("g", "d")) for m in ("g_loss", "d_grad_norm", "penalty")] == ["g", "d", "d"]
+    translation = ("g_ab", "g_ba", "d_a", "d_b")
+    assert [network_of(m, translation) for m in ("g_ab_grad_norm", "d_a_loss", "cycle_loss")] == ["g_ab", "d_a", None]
 
 
 def test_evaluations_choose_the_best_checkpoint(tmp_path):
