@@ -26,7 +26,8 @@ FLOORS = {
     "data": 1,
     "config": 1,
     "config_rules": 2,
-    "root": 0,  # jaxgan/__init__.py: the version, nothing imported
+    "api": 7,  # jaxgan/api.py: what the library does
+    "root": 9,  # jaxgan/__init__.py: names of the floors below, each imported when it is used
 }
 ONLY = {"models": {"layers"}, "core": {"config"}, "data": {"config"}}
 
@@ -40,7 +41,7 @@ def wing(module: str) -> str:
 
 
 def may_import(importer: str, imported: str) -> bool:
-    if importer == imported or imported == "root":
+    if importer == imported:
         return True
     if importer in ONLY:
         return imported in ONLY[importer]
@@ -124,10 +125,10 @@ def test_recipes_import_the_schema_only():
 
 
 HOUSE = {
-    "jaxgan/__init__.py": "__version__ = '1'",
+    "jaxgan/__init__.py": "__version__ = '1'\nfrom jaxgan.methods.base import Method",
     "jaxgan/__main__.py": "from jaxgan import commands, main",
     "jaxgan/main.py": "import jaxgan.training.loop",
-    "jaxgan/commands/__init__.py": "from jaxgan import __version__",
+    "jaxgan/commands/__init__.py": "",
     "jaxgan/training/loop.py": "from jaxgan.methods import base\nfrom jaxgan.data.source import x",
     "jaxgan/methods/base.py": "import numpy\nfrom jaxgan.models.resnet import G\nfrom jaxgan.core import rng",
     "jaxgan/models/resnet.py": "from jaxgan.layers.conv import Conv",
@@ -163,7 +164,7 @@ def test_a_sound_house_has_no_problems():
         ("jaxgan/objectives/losses.py", "import jaxgan.layers.init as i", "must not import jaxgan.layers.init"),
         ("jaxgan/data/errors.py", "from jaxgan.core import rng", "must not import jaxgan.core.rng"),
         ("jaxgan/config.py", "import jaxgan.data", "must not import jaxgan.data"),
-        ("jaxgan/__init__.py", "from jaxgan.config import Config", "jaxgan must not import jaxgan.config"),
+        ("jaxgan/main.py", "from jaxgan import __version__", "jaxgan.main must not import jaxgan"),
         ("jaxgan/layers/init.py", "from .conv import Conv", "jaxgan.layers.conv -> jaxgan.layers.init -> jaxgan.lay"),
         ("jaxgan/helpers.py", "", "jaxgan.helpers stands on no floor"),
     ],
