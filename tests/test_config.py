@@ -108,6 +108,42 @@ def test_wrong_values(groups, text):
     assert text in problems(**groups)
 
 
+TRANSLATES = {"method": {"name": "cyclegan"}, "model": {"name": "cyclegan"}}
+PAIRS = {"method": {"name": "pix2pix"}, "model": {"name": "unet"}, "data": {"paired": True}}
+
+
+def test_settings_of_methods_that_translate_pass():
+    config_rules.validate(config_lib.from_dict(TRANSLATES))
+    config_rules.validate(config_lib.from_dict(PAIRS))
+
+
+@pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        (
+            {"method": {"name": "cyclegan"}},
+            "config.model.name (='resnet') must be cyclegan for method.name='cyclegan'.",
+        ),
+        ({"model": {"name": "unet"}}, "(='unet') must be resnet or dcgan or mlp for method.name='adversarial'."),
+        ({"method": {"name": "cyclgan"}}, "must be one of adversarial, cyclegan, pix2pix. Did you mean cyclegan?"),
+        ({"method": {"pool_size": 7}}, "config.method.pool_size (=7) has no effect for method.name='adversarial'"),
+        ({"data": {"paired": True}}, "config.data.paired (=True) is for methods that translate"),
+        (TRANSLATES | {"num_d_steps": 2}, "config.num_d_steps (=2) must be 1 for method.name='cyclegan'"),
+        (TRANSLATES | {"data": {"scaling": "nnabla"}}, "config.data.scaling (='nnabla') must be symmetric"),
+        (TRANSLATES | {"data": {"resolution": 66, "width": 64}}, "(=66 x 64 pixels) must be multiples of 4"),
+        (TRANSLATES | {"method": {"name": "cyclegan", "penalty": "r1"}}, "config.method.penalty (='r1') has no effect"),
+        (TRANSLATES | {"model": {"name": "cyclegan", "latent_dim": 7}}, "config.model.latent_dim (=7) has no effect"),
+        (
+            TRANSLATES | {"method": {"name": "cyclegan", "paired_l1_weight": 1.0}},
+            "must be True for method.paired_l1_weight",
+        ),
+        (PAIRS | {"data": {"paired": False}}, "config.data.paired (=False) must be True for method.name='pix2pix'"),
+    ],
+)
+def test_wrong_values_of_methods_that_translate(groups, text):
+    assert text in problems(**groups)
+
+
 def test_every_problem_is_listed():
     text = problems(batch_size=-1, seed=-1, dtype="int8")
     assert all(name in text for name in ("config.batch_size", "config.seed", "config.dtype"))
