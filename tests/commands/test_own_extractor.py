@@ -40,9 +40,9 @@ def test_evaluate(command):
     code, err, out = command(*args, "--json")
     assert code == 0, err
     found = json.loads(out)
+    sources = (open_source(f"digits:{part}") for part in ("test", "train"))
     test, train = (
-        np.stack([open_source(f"digits:{part}").read(i).mean(axis=(1, 2))[:4] / 255 for i in range(count)])
-        for part, count in (("test", 450), ("train", 1347))
+        np.stack([source.read(i).mean(axis=(1, 2))[:4] / 255 for i in range(len(source))]) for source in sources
     )
     expected = frechet_distance(test.mean(0), np.cov(test.T), train.mean(0), np.cov(train.T))
     assert found["fid"] == pytest.approx(expected, rel=1e-4)
