@@ -105,7 +105,9 @@ TWINS = {
     "cyclegan_horse2zebra",
     "cyclegan_cityscapes",
     "pix2pix_maps",
+    "dcgan_celeba",
     "sagan_imagenet_nnabla",
+    "sagan_celeba_nonlocal",
     "sagan_lsun_church_nonlocal",
 }
 EACH = [pytest.param(path, marks=[pytest.mark.slow] if path.stem in TWINS else []) for path in RECIPES]
