@@ -82,9 +82,9 @@ def load_case(preset: str | None, recipe: str | None, overrides: Sequence[str], 
       OSError: the recipe cannot be read.
     """
     if recipe is not None:
-        from benchmarks.recipe import load_recipe  # brings in what reading data needs
+        from jaxgan.recipe import load_recipe  # brings in what reading recipes needs
 
-        case = Case(Path(recipe).stem, load_recipe(Path(recipe)), 1000)
+        case = Case(Path(recipe).stem, load_recipe(recipe), 1000)
     else:
         case = PRESETS[preset or "sagan32"]
     # One device, as a peer has, unless an override asks for more.

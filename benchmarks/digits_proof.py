@@ -27,7 +27,6 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.svm import SVC
 
-from benchmarks.recipe import load_recipe
 from jaxgan import config as config_lib
 from jaxgan.core import sharding
 from jaxgan.data.dataset import Dataset
@@ -35,6 +34,7 @@ from jaxgan.data.pipeline import open_dataset
 from jaxgan.data.scaling import to_float
 from jaxgan.data.sources import open_source
 from jaxgan.generation.sampler import make_sampler
+from jaxgan.recipe import load_recipe
 from jaxgan.training import setup as setup_lib
 from jaxgan.training.loop import train
 from jaxgan.training.quiet import quiet_logs

@@ -2,7 +2,7 @@
 
 The names below are the library's interface; they are imported when they are first used, so `import jaxgan` is cheap.
 
-- `train`, `evaluate`, `open_run`, `load_recipe`, `as_dataset`: what is done (see `jaxgan/api.py`, `Run`).
+- `train`, `evaluate`, `open_run`, `load_recipe`, `as_dataset`: what is done (see `api.py`, `recipe.py`, `Run`).
 - `Adversarial`, `CycleGAN`, `Pix2Pix`: what is trained; networks are any `nnx.Module`. `Loss`, `losses`, `penalties`,
   `terms`: with which losses. `jaxgan.methods.base.Method` is what a method of one's own offers.
 - `Config` and its groups: the settings.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from jaxgan.api import evaluate, load_recipe, open_run, train
+    from jaxgan.api import evaluate, open_run, train
     from jaxgan.config import (
         CheckpointConfig,
         Config,
@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from jaxgan.methods.pix2pix import Pix2Pix
     from jaxgan.objectives import losses, penalties
     from jaxgan.objectives.losses import Loss
+    from jaxgan.recipe import load_recipe
 
 _PLACES = {
-    "jaxgan.api": ("evaluate", "load_recipe", "open_run", "train"),
+    "jaxgan.api": ("evaluate", "open_run", "train"),
     "jaxgan.config": (
         "CheckpointConfig", "Config", "DataConfig", "EmaConfig", "EvalConfig", "LogConfig", "MeshConfig",
         "MethodConfig", "ModelConfig", "OptimConfig", "SampleConfig",
@@ -53,6 +54,7 @@ _PLACES = {
     "jaxgan.methods.pix2pix": ("Pix2Pix",),
     "jaxgan.objectives": ("losses", "penalties"),
     "jaxgan.objectives.losses": ("Loss",),
+    "jaxgan.recipe": ("load_recipe",),
 }  # fmt: skip
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 

@@ -8,15 +8,9 @@ jaxgan.evaluate(run, images, metrics=("fid", "kid"))
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from jaxgan import config as config_lib
 from jaxgan.config import Config, ConfigError, DataConfig
 from jaxgan.core.compilation import use_compilation_cache
 from jaxgan.data.dataset import Dataset
@@ -144,35 +138,11 @@ def evaluate(
     evaluator = Evaluator(chosen, reference, extractor=extractor, cache=default_cache(), show=show)
     return evaluator.evaluate(
         images,
-        weights="raw" if weights == "raw" or not run.ema else "ema",
+        weights=run.weights_used(weights),
         bn="running",
         truncation="none" if truncation is None else f"{truncation:g}",
         seed=seed,
     )
-
-
-def load_recipe(path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Config:
-    """Returns the settings of a recipe, e.g. load_recipe("configs/digits.py", {"total_steps": 100, "data.flip": True}).
-
-    Args:
-      path: of the file; what follows a colon is the recipe's argument, as on the command line.
-      overrides: values by field.
-
-    Raises:
-      ConfigError: an unknown field or a wrong type.
-    """
-    name, _, argument = os.fspath(path).partition(":")
-    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    recipe: ConfigDict = module.get_config(*([argument] if argument else []))
-    for field, value in (overrides or {}).items():
-        try:
-            recipe.update_from_flattened_dict({field: value})
-        except (KeyError, AttributeError, TypeError, ValueError) as error:
-            raise ConfigError(f"config.{field} (={value!r}) cannot be set: {str(error).splitlines()[0]}") from error
-    return config_lib.from_dict(recipe.to_dict())
 
 
 def _with_data(config: Config, data: Any) -> Config:

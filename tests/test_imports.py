@@ -26,6 +26,7 @@ FLOORS = {
     "data": 1,
     "config": 1,
     "config_rules": 2,
+    "recipe": 2,
     "api": 7,  # jaxgan/api.py: what the library does
     "root": 9,  # jaxgan/__init__.py: names of the floors below, each imported when it is used
 }

@@ -51,7 +51,7 @@ def _evaluate_one(
 ) -> records.Record:
     """Evaluates one direction of one step, unless it is done."""
     chosen = args.weights or "auto"
-    weights = "raw" if chosen == "raw" or not opened.ema else "ema"
+    weights = opened.weights_used(chosen)
     name = f"step {opened.step:,}"
     images = evaluator.images(direction, name, first, opened.variables(chosen), args.seed or 0)
     names = (*evaluator.settings.score_names, *((INPUT,) if baseline else ()))

@@ -185,7 +185,7 @@ def _protocol(run: Run, reals: Reals, args: argparse.Namespace, extractor: Featu
         preprocessing=reals.preprocessing(),
         num_reference=len(reals),
         num_samples=args.num,
-        weights="raw" if args.weights == "raw" or not run.ema else "ema",
+        weights=run.weights_used(args.weights),
         bn=args.bn,
         truncation="none" if args.truncation is None else f"{args.truncation:g}",
         seed=args.seed,

@@ -21,16 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --workdir, --step, --weights and --bn."""
+    """Adds the flags of `add_run_arguments`, and --bn."""
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--bn", default="running", metavar="running|standing:N",
+        help="batch norm by the training's running statistics (default), or recomputed over N training batches",
+    )  # fmt: skip
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --workdir, --step and --weights."""
     parser.add_argument("--workdir", required=True, help="folder of the run, finished or training")
     parser.add_argument("--step", type=int, help="of the checkpoint; default: the newest")
     parser.add_argument(
         "--weights", choices=("auto", "ema", "raw"), default="auto",
         help="averaged or raw weights; auto (default) = averaged where the run keeps them",
-    )  # fmt: skip
-    parser.add_argument(
-        "--bn", default="running", metavar="running|standing:N",
-        help="batch norm by the training's running statistics (default), or recomputed over N training batches",
     )  # fmt: skip
 
 
@@ -73,7 +78,7 @@ def describe(run: Run, args: argparse.Namespace) -> dict[str, Any]:
     return {
         "workdir": str(run.workdir.resolve()),
         "step": run.step,
-        "weights": "raw" if args.weights == "raw" or not run.ema else "ema",
+        "weights": run.weights_used(args.weights),
         "bn": args.bn,
         "truncation": args.truncation,
         "seed": args.seed,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxgan.commands import opening
 from jaxgan.commands.errors import CommandError
 from jaxgan.commands.output import output_folder
 from jaxgan.data.decode import EXTENSIONS, DecodeError, decode, is_image
@@ -38,14 +39,9 @@ class Input(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags: which run, which images, and where to write."""
-    parser.add_argument("--workdir", required=True, help="folder of the run, finished or training")
+    opening.add_run_arguments(parser)
     parser.add_argument("--images", required=True, help="folder, read with its sub-folders, or one file")
     parser.add_argument("--direction", choices=("a2b", "b2a"), help="needed where the run learnt both")
-    parser.add_argument("--step", type=int, help="of the checkpoint; default: the newest")
-    parser.add_argument(
-        "--weights", choices=("auto", "ema", "raw"), default="auto",
-        help="averaged or raw weights; auto (default) = averaged where the run keeps them",
-    )  # fmt: skip
     parser.add_argument(
         "--resize", default="none", metavar="HxW|N|none",
         help="before translating: to H x W pixels, or, in proportion, to N pixels of the shorter side; default: none",
@@ -83,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
         chosen = {
             "workdir": str(opened.workdir.resolve()),
             "step": opened.step,
-            "weights": "raw" if args.weights == "raw" or not opened.ema else "ema",
+            "weights": opened.weights_used(args.weights),
             "direction": direction,
             "images": args.images,
             "resize": args.resize,

@@ -111,6 +111,10 @@ class Run:
             raise RunError(f"{self.workdir} keeps no averaged weights (config.ema.halflife_images is 0); ask for raw.")
         return dict(self.nets) if weights == "raw" else {**self.nets, **self.ema}
 
+    def weights_used(self, weights: str = "auto") -> str:
+        """Returns what `variables(weights)` holds where it can: raw or ema."""
+        return "raw" if weights == "raw" or not self.ema else "ema"
+
     def class_id(self, name_or_id: str | int) -> int:
         """Returns the id of a class given by id or by name; a name wins over the number that it looks like.
 

@@ -25,7 +25,7 @@ from jaxgan.methods.checks import Call, check_builder
 from jaxgan.methods.errors import MethodError, check_choice
 from jaxgan.methods.game import Entry, Game, Outputs, Terms, add_up, entries, init_states, outputs
 from jaxgan.objectives import penalties
-from jaxgan.objectives.losses import ADVERSARIAL_LOSSES, Loss
+from jaxgan.objectives.losses import ADVERSARIAL_LOSSES, Loss, find_loss
 
 PENALTIES = ("none", "wgan_gp", "dragan", "r1", "r2", "r1_r2")
 FAKE_LABELS = ("uniform", "without_replacement", "data")
@@ -148,7 +148,7 @@ class Adversarial:
 
     @property
     def _loss(self) -> Loss | None:
-        return ADVERSARIAL_LOSSES[self.loss_fns] if isinstance(self.loss_fns, str) else self.loss_fns
+        return None if self.loss_fns is None else find_loss(self.loss_fns)
 
     def _draw(self, key: jax.Array, count: int) -> dict[str, jax.Array]:
         """Draws z ~ N(0, I) and the labels asked of G, independent of the real ones."""

@@ -26,7 +26,7 @@ from jaxgan.methods.base import LossOut, Nets, NetworkSpec, Phase
 from jaxgan.methods.checks import Call, check_builder
 from jaxgan.methods.errors import check_choice
 from jaxgan.methods.image_pool import empty_pool, exchange
-from jaxgan.objectives.losses import ADVERSARIAL_LOSSES, Loss, least_squares_d
+from jaxgan.objectives.losses import ADVERSARIAL_LOSSES, Loss, find_loss, least_squares_d
 
 DIRECTIONS = ("a2b", "b2a")
 
@@ -140,7 +140,7 @@ class CycleGAN:
 
     @property
     def _loss(self) -> Loss:
-        return ADVERSARIAL_LOSSES[self.loss_fns] if isinstance(self.loss_fns, str) else self.loss_fns
+        return find_loss(self.loss_fns)
 
     def _g_loss(self, nets: Nets, a: jax.Array, b: jax.Array) -> tuple[jax.Array, LossOut]:
         g_ab, g_ba = nets["g_ab"], nets["g_ba"]

@@ -23,7 +23,7 @@ from jaxgan.data.spec import DataSpec
 from jaxgan.methods.base import LossOut, Nets, NetworkSpec, Phase
 from jaxgan.methods.checks import Call, check_builder
 from jaxgan.methods.errors import check_choice
-from jaxgan.objectives.losses import ADVERSARIAL_LOSSES, Loss
+from jaxgan.objectives.losses import ADVERSARIAL_LOSSES, Loss, find_loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ class Pix2Pix:
 
     @property
     def _loss(self) -> Loss:
-        return ADVERSARIAL_LOSSES[self.loss_fns] if isinstance(self.loss_fns, str) else self.loss_fns
+        return find_loss(self.loss_fns)
 
     def _d_loss(self, nets: Nets, x: jax.Array, y: jax.Array, dropout_key: jax.Array) -> tuple[jax.Array, LossOut]:
         # The G phase runs G on the same images again: only there do the running statistics move.

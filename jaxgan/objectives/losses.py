@@ -126,6 +126,11 @@ ADVERSARIAL_LOSSES: dict[str, Loss] = {
 }
 
 
+def find_loss(loss: str | Loss) -> Loss:
+    """Returns the loss of that name in ADVERSARIAL_LOSSES; a loss itself passes through."""
+    return ADVERSARIAL_LOSSES[loss] if isinstance(loss, str) else loss
+
+
 def _float32(logits: jax.Array) -> jax.Array:
     return jnp.asarray(logits, jnp.float32)
 

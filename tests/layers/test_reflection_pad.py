@@ -1,6 +1,7 @@
 """Reflected borders against NumPy and PyTorch."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,3 +40,10 @@ def test_maps_without_enough_to_reflect(shape):
     message = rf"`x` \(a map of {shape[1]} x {shape[2]}\) must have sides of at least 4 pixels"
     with pytest.raises(ValueError, match=message):
         reflection_pad(jnp.ones(shape), 3)
+
+
+def test_sides_may_be_symbols():
+    """So that a generator is exported for images of any size."""
+    shape = jax.export.symbolic_shape("b, 4*h, 4*w, 3")
+    pad = jax.export.export(jax.jit(lambda x: reflection_pad(x, 3)))
+    assert str(pad(jax.ShapeDtypeStruct(shape, jnp.float32)).out_avals[0].shape) == "(b, 4*h + 6, 4*w + 6, 3)"
