@@ -63,6 +63,8 @@ class ModelConfig:
     attention_span: int = -1  # plain only: masks the (2 span + 1)^2 window around each query; -1 = no mask
     bn_decay: float = 0.9  # running = decay * running + (1 - decay) * batch
     bn_eps: float = 1e-5
+    bn_groups: int = 1  # equal parts of a batch that G normalises apart in training (ghost batch norm); 1 = whole
+    remat: bool = False  # compute the blocks' activations again in the backward pass instead of keeping them
     # glorot | glorot_sqrt2 (x sqrt 2 on 3x3 residual convolutions) | orthogonal | normal | torch | torchgan
     init: str = "glorot"
     # resnet only
@@ -174,8 +176,16 @@ class EvalConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    data: int = 0  # devices that share the batch; 0 = all
+    data: int = 0  # groups of devices, each with a whole state; 0 = all devices / fsdp
+    fsdp: int = 1  # devices of a group: they divide large arrays of its state among them, and its part of the batch
+    fsdp_min_size: int = 2**18  # elements; smaller arrays lie whole on every device
     unroll_d_steps: str = "auto"  # auto (unrolled on CPU, scanned elsewhere) | always | never
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    max_rollbacks: int = 2  # to a healthy checkpoint, per run; beyond that the run stops with a diagnosis
+    rollback_lr_factor: float = 0.5  # both learning rates are multiplied by it after each rollback
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,6 +194,9 @@ class Config:
     total_steps: int = 100_000  # updates of G
     batch_size: int = 64  # images per update of D, over all devices and processes
     num_d_steps: int = 1  # updates of D per update of G, each on fresh data
+    # Parts of a batch that D takes one after the other, to save memory; gradients, statistics and losses stay those of
+    # the whole batch
+    num_microbatches: int = 1
     dtype: str = "float32"  # float32 | bfloat16: of activations; parameters, statistics, logits and losses stay float32
     model: ModelConfig = ModelConfig()
     method: MethodConfig = MethodConfig()
@@ -196,13 +209,15 @@ class Config:
     log: LogConfig = LogConfig()
     eval: EvalConfig = EvalConfig()
     mesh: MeshConfig = MeshConfig()
+    health: HealthConfig = HealthConfig()
 
 
 TRANSLATING = ("cyclegan", "pix2pix")  # methods from images of one domain to another
 
 # Fields that may differ between the first start of a run and its resumption: none of them changes what a step computes.
 FREE_ON_RESUME = (
-    "total_steps", "data.num_threads", "data.prefetch", "checkpoint.", "sample.", "log.", "eval.", "mesh.",
+    "total_steps", "num_microbatches", "model.remat", "data.num_threads", "data.prefetch", "checkpoint.", "sample.",
+    "log.", "eval.", "mesh.", "health.",
 )  # fmt: skip
 
 

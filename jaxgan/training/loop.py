@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
-import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -26,8 +22,10 @@ from jaxgan.methods.base import Method
 from jaxgan.training import recording
 from jaxgan.training import setup as setup_lib
 from jaxgan.training import workdir as workdir_lib
+from jaxgan.training.data_wait import DataWait
 from jaxgan.training.epochs import EpochMeans
 from jaxgan.training.metrics import MetricWindow, NonFiniteError
+from jaxgan.training.preemption import StopRequest
 from jaxgan.training.status import StatusLine
 from jaxgan.training.writers import make_writer
 
@@ -103,27 +101,30 @@ def train(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+    data_wait = DataWait(batches)
     with contextlib.ExitStack() as stack:
         for closing in (status.close, writer.close, checkpointer.close, batches.close, record.close):
             stack.callback(closing)
-        stop = stack.enter_context(_StopRequest())
+        stop = stack.enter_context(StopRequest())
         stack.enter_context(_last_checkpoint_named(checkpointer, workdir))
         stack.enter_context(jax.transfer_guard("disallow"))
         # The order of operations matters: an event sees the state after `step` updates, metrics are fetched one step
         # late so that the device never waits for the host, and a state is checked before it is saved.
         for step in range(first_step + 1, config.total_steps + 1):
-            batch = sharding_lib.put_batch(next(batches), setup.mesh)
+            batch = sharding_lib.put_batch(data_wait.next(), setup.mesh)
             with jax.profiler.StepTraceAnnotation("train", step_num=step):
                 state, metrics = train_step(state, batch, setup.root_key)
             window.add(step, metrics)
+            data_wait.dispatched(metrics)
             record.step_done(step)
             if step == first_step + 1:
                 jax.block_until_ready(metrics)
                 status.restart(step)
+                data_wait.share()
             if (late := step - 1) > first_step and late % config.log.every_steps == 0:
                 metrics_late = window.fetch(late)
                 record.epochs(window.finished_epochs())
-                record.metrics(late, metrics_late)
+                record.metrics(late, metrics_late, data_wait=data_wait.share())
                 checkpointer.check()
             last = step == config.total_steps or stop.requested(step)
             draws = _is_due(step, config.sample.every_steps) or step == config.total_steps
@@ -142,7 +143,7 @@ def train(
                     metrics_now = window.fetch(step)
                     record.epochs(window.finished_epochs())
                     if step % config.log.every_steps == 0 or last:
-                        record.metrics(step, metrics_now)
+                        record.metrics(step, metrics_now, data_wait=data_wait.share())
                     with jax.transfer_guard("allow"):
                         checkpointer.save(step, state, run, scores)
             if last:
@@ -179,36 +180,3 @@ def _last_checkpoint_named(checkpointer: Checkpointer, workdir: Path) -> Iterato
             "and start again from there with --accept_config_change.",
         )
         raise
-
-
-class _StopRequest:
-    """SIGTERM and Ctrl-C ask the loop to finish its step, save and return; a second Ctrl-C interrupts at once."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._previous: dict[int, Any] = {}
-        self.signal_name: str | None = None
-
-    def __enter__(self) -> _StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: types.FrameType | None) -> None:
-        if self._event.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal_name = signal.Signals(number).name
-        self._event.set()
-
-    def requested(self, step: int) -> bool:
-        """Whether to stop after this step; all processes agree on it."""
-        if jax.process_count() == 1:
-            return self._event.is_set()
-        from jax.experimental import multihost_utils
-
-        return bool(multihost_utils.reached_preemption_sync_point(step))

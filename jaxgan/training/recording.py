@@ -56,13 +56,14 @@ class Recorder:
         if dataset.skipped:
             self._status.say(f"{len(dataset.skipped)} unreadable images are left out, e.g. {dataset.skipped[0]}.")
 
-    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Writes the metrics of a step and shows the status line."""
+    def metrics(self, step: int, metrics: Mapping[str, float], *, data_wait: float) -> None:
+        """Writes the metrics of a step and shows the status line; `data_wait` is the share of time spent waiting."""
         if not metrics:
             return
         rate = self._status.report(step, {name: metrics[name] for name in _SHOWN if name in metrics})
         images_seen = step * self._config.batch_size * self._config.num_d_steps
         scalars = {f"train/{name}": value for name, value in metrics.items()} | {"images_seen": images_seen}
+        scalars["data_wait"] = data_wait
         if rate is not None:
             scalars["images_per_second"] = rate
         self._writer.write_scalars(step, scalars)
