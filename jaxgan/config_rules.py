@@ -43,8 +43,8 @@ _CHOICES = {
 _METRICS = ("fid", "is", "kid", "prdc", "intra_fid", "cas")
 
 _POSITIVE = (
-    "total_steps", "batch_size", "num_d_steps", "num_microbatches", "data.resolution", "data.num_threads", "data.prefetch",
-    "model.latent_dim", "model.g_channels", "model.d_channels", "model.base_size", "model.sn_iters",
+    "total_steps", "batch_size", "num_d_steps", "num_microbatches", "data.resolution", "data.num_threads",
+    "data.prefetch", "model.latent_dim", "model.g_channels", "model.d_channels", "model.base_size", "model.sn_iters",
     "model.d_num_layers",
     "checkpoint.every_steps", "checkpoint.keep", "sample.rows", "sample.columns", "log.every_steps",
     "log.profile_num_steps", "eval.num_samples", "g_optim.lr", "d_optim.lr", "mesh.fsdp", "model.bn_groups",

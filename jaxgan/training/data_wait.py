@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
-
 
 class DataWait:
     """Takes batches from an iterator and counts the waits during which the devices ran out of work.
@@ -25,7 +23,7 @@ class DataWait:
           clock: seconds, monotonic.
         """
         self._batches, self._clock = batches, clock
-        self._last: jax.Array | None = None
+        self._last: Any = None
         self._waited, self._began = 0.0, clock()
 
     def next(self) -> Any:
