@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+
 
 class DataWait:
     """Takes batches from an iterator and counts the waits during which the devices ran out of work.
