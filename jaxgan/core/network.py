@@ -62,6 +62,7 @@ class BoundNetwork:
 
     def __init__(self, network: Network, params: Params, stats: Stats):
         self.network, self.params, self.stats = network, params, stats
+        self.num_pieces = 1  # in which a call in training takes its batch, one after the other; see `in_pieces`
 
     def __call__(self, *args: Any, train: bool = True, update_stats: bool = True) -> Any:
         """Runs the network.
@@ -71,10 +72,45 @@ class BoundNetwork:
           train: batch statistics and spectral vectors as in training, or the stored ones.
           update_stats: False leaves running statistics and spectral vectors where they were.
         """
-        outputs, stats = self.network(self.params, self.stats, *args, train=train)
+        if train and self.num_pieces > 1:
+            outputs, stats = in_pieces(self.network, self.params, self.stats, *args, num_pieces=self.num_pieces)
+        else:
+            outputs, stats = self.network(self.params, self.stats, *args, train=train)
         if train and update_stats:
             self.stats = stats
         return outputs
+
+
+def in_pieces(network: Network, params: Params, stats: Stats, *args: jax.Array, num_pieces: int) -> tuple[Any, Stats]:
+    """Runs a network in training mode on equal pieces of a batch, one after the other; returns (outputs, new stats).
+
+    Between forward and backward pass only the inputs are kept, and each piece's activations are computed again when its
+    turn comes, so their memory is that of one piece. Outputs and gradients are those of the whole batch: this is
+    gradient accumulation, written as a function that is differentiated as any other. The network must treat the rows of
+    its batch independently (no batch statistics) and move its stats independently of its inputs, as spectral norm does:
+    all pieces run with the same stats, and those that the last one leaves are returned.
+
+    Args:
+      network: the network.
+      params: its parameters.
+      stats: its other variables.
+      *args: arrays with the batch as their first axis, a multiple of `num_pieces`; row i goes to piece i % num_pieces,
+        so that a batch cut over devices stays where it is.
+      num_pieces: at least 1.
+    """
+
+    def split(x: jax.Array) -> jax.Array:
+        return x.reshape(-1, num_pieces, *x.shape[1:]).swapaxes(0, 1)
+
+    def join(x: jax.Array) -> jax.Array:
+        return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
+
+    def run(_: Stats, piece: tuple[jax.Array, ...]) -> tuple[Stats, Any]:
+        outputs, new = network(params, stats, *piece, train=True)
+        return jax.lax.stop_gradient(new), outputs
+
+    new, outputs = jax.lax.scan(jax.checkpoint(run, prevent_cse=False), stats, tuple(map(split, args)))
+    return jax.tree.map(join, outputs), new
 
 
 def create(build: Callable[..., nnx.Module], key: jax.Array) -> tuple[Network, Params, Stats]:

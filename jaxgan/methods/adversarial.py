@@ -44,7 +44,8 @@ class Adversarial:
     None for terms alone. `d_terms` and `g_terms` are further losses, named by their keys or their functions: each
     network minimises its adversarial loss plus the penalty plus the weighted sum of its terms (see `terms.py`). Logged
     as `d_loss` and `g_loss` is the adversarial loss alone (without one, the sum of the terms); as `d_<name>`,
-    `g_<name>` each term without its weight. The other fields are those of `MethodConfig`.
+    `g_<name>` each term without its weight. With `num_microbatches` > 1 D takes its batch in that many pieces (see
+    `in_pieces`), so it must not mix the images of a batch. The other fields are those of `MethodConfig`.
 
     Raises:
       MethodError: for an unknown name, a built network instead of a builder, badly named terms, or nothing to minimise.
@@ -60,6 +61,7 @@ class Adversarial:
     g_tx: optax.GradientTransformation = optax.adam(1e-4, b1=0.0, b2=0.999)
     d_tx: optax.GradientTransformation = optax.adam(4e-4, b1=0.0, b2=0.999)
     num_d_steps: int = 1
+    num_microbatches: int = 1
     ema_decay: float | None = None
     ema_start_step: int = 0
     penalty: str = "none"
@@ -106,6 +108,7 @@ class Adversarial:
         self, phase: str, nets: Nets, batch: Mapping[str, jax.Array], key: jax.Array, carry: Any, aux: Any
     ) -> tuple[jax.Array, LossOut]:
         """See `Method.loss`; metrics are the losses, the mean logits, the penalty and the terms."""
+        nets["d"].num_pieces = self.num_microbatches
         latents = self._draw(rng.stream(key, "latents"), batch["images"].shape[0])
         if self.num_classes and self.fake_labels == "data":
             latents["labels"] = batch["labels"]

@@ -66,6 +66,7 @@ def _build_adversarial(config: Config, num_classes: int) -> Adversarial:
         num_classes=classes,
         loss_fns=method.loss,
         num_d_steps=config.num_d_steps,
+        num_microbatches=config.num_microbatches,
         penalty=method.penalty,
         penalty_weight=method.penalty_weight,
         weight_clip=method.weight_clip,
@@ -152,8 +153,10 @@ def build_networks(config: Config, num_classes: int) -> tuple[Builder, Builder]:
     g_kwargs: dict[str, Any] = g_image | _shared(model, "g")
     d_kwargs: dict[str, Any] = d_image | _shared(model, "d")
     norm: dict[str, Any] = {"bn_decay": model.bn_decay, "bn_eps": model.bn_eps}
+    g_kwargs |= {"bn_groups": model.bn_groups}
     if model.name == "resnet":
-        d_kwargs |= {"wide": model.d_wide, "num_down": model.d_num_down, "pool": model.d_pool}
+        g_kwargs |= {"remat": model.remat}
+        d_kwargs |= {"remat": model.remat, "wide": model.d_wide, "num_down": model.d_num_down, "pool": model.d_pool}
         return (
             lambda rngs: resnet.ResNetGenerator(**g_kwargs, **norm, num_classes=num_classes, rngs=rngs),
             lambda rngs: resnet.ResNetDiscriminator(**d_kwargs, num_classes=num_classes, rngs=rngs),
@@ -206,6 +209,7 @@ def build_translation_networks(config: Config) -> tuple[Builder, Builder]:
             lambda rngs: cyclegan.PatchDiscriminator(**d_kwargs, rngs=rngs),
         )
     g_kwargs |= {"num_res_blocks": model.num_res_blocks, "kernel": model.g_kernel, "conv_bias": model.conv_bias}
+    g_kwargs |= {"remat": model.remat}
     d_kwargs |= {"in_channels": channels, "last_stride": model.d_last_stride, "conv_bias": model.conv_bias}
     return (
         lambda rngs: cyclegan.ResnetGenerator(**g_kwargs, rngs=rngs),

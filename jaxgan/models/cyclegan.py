@@ -21,6 +21,7 @@ from jaxgan.layers.instance_norm import InstanceNorm
 from jaxgan.layers.norm import BatchNorm
 from jaxgan.layers.reflection_pad import reflection_pad
 from jaxgan.models.maps import leaky_relu
+from jaxgan.models.remat import run_block
 
 NORMS = ("instance", "batch")
 
@@ -39,6 +40,7 @@ class ResnetGenerator(nnx.Module):
       num_res_blocks: n; the original has 9 at 256 pixels and 6 at 128, torchgan's tutorial 5.
       kernel: of the layers that halve and double the map: 3, or 4 as in torchgan's tutorial.
       conv_bias: bias also in front of instance norm, where it has no effect but on parity.
+      remat: training computes the activations within each residual block again in the backward pass.
       init: see `Init`; torchgan redraws the transposed convolutions.
       dtype: of the computation; images are float32 always.
       rngs: its `params` stream draws the parameters.
@@ -56,6 +58,7 @@ class ResnetGenerator(nnx.Module):
         num_res_blocks: int = 9,
         kernel: int = 3,
         conv_bias: bool = False,
+        remat: bool = False,
         init: str = "normal",
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -66,7 +69,7 @@ class ResnetGenerator(nnx.Module):
         normed: dict[str, Any] = dict(bias=conv_bias, **common)
         strided: dict[str, Any] = dict(kernel_size=kernel, stride=2, padding=1, **normed)
         up: dict[str, Any] = dict(output_padding=4 - kernel, **strided)
-        self.in_channels = in_channels
+        self.in_channels, self.remat = in_channels, remat
         self.norm = InstanceNorm(dtype=dtype)
         self.first = Conv(in_channels, channels, kernel_size=7, **normed)
         self.down = nnx.Dict({str(i): Conv(2**i * channels, 2 ** (i + 1) * channels, **strided) for i in range(2)})
@@ -85,7 +88,7 @@ class ResnetGenerator(nnx.Module):
         for i in range(2):
             x = jax.nn.relu(self.norm(self.down[str(i)](x, train=train)))
         for i in range(len(self.blocks)):
-            x = self.blocks[str(i)](x, train=train)
+            x = run_block(self.blocks[str(i)], x, train=train, remat=self.remat)
         for i in (1, 0):
             x = jax.nn.relu(self.norm(self.up[str(i)](x, train=train)))
         return jnp.tanh(self.last(reflection_pad(x, 3), train=train).astype(jnp.float32))

@@ -55,6 +55,7 @@ class DCGANGenerator(nnx.Module):
       last_activation: False leaves out the activation after the last hidden layer (torchgan's tutorial).
       bn_decay: of the running statistics.
       bn_eps: of batch norm.
+      bn_groups: parts of the batch that training normalises apart; see `BatchNorm`.
       bn_scale_mean: mean of batch norm's initial scale, whose deviation is 0.02 for init="normal" and 0 otherwise.
       init: see `Init`.
       dtype: of the computation; images are float32 always.
@@ -87,6 +88,7 @@ class DCGANGenerator(nnx.Module):
         last_activation: bool = True,
         bn_decay: float = 0.9,
         bn_eps: float = 1e-5,
+        bn_groups: int = 1,
         bn_scale_mean: float = 1.0,
         init: str = "normal",
         dtype: DTypeLike = jnp.float32,
@@ -97,7 +99,13 @@ class DCGANGenerator(nnx.Module):
         sn, last_sn = choose_spectral_norm(spectral_norm, sn_iters, sn_eps)
         common: dict[str, Any] = dict(init=Init(init, redrawn=("transposed",)), dtype=dtype, rngs=rngs)
         bn: dict[str, Any] = dict(
-            decay=bn_decay, eps=bn_eps, scale_mean=bn_scale_mean, scale_std=_bn_std(init), dtype=dtype, rngs=rngs
+            decay=bn_decay,
+            eps=bn_eps,
+            groups=bn_groups,
+            scale_mean=bn_scale_mean,
+            scale_std=_bn_std(init),
+            dtype=dtype,
+            rngs=rngs,
         )
         self.latent_dim, self.num_hidden, self.slope, self.last_activation = latent_dim, k, slope, last_activation
         first_map = (resolution[0] // 2**k, resolution[1] // 2**k)

@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 from jaxgan.layers.attention import SelfAttention
 from jaxgan.layers.init import Init
 from jaxgan.layers.spectral_norm import SpectralNorm
+from jaxgan.models.remat import run_block
 
 
 def count_doublings(resolution: tuple[int, int], base_size: int) -> int:
@@ -96,7 +97,13 @@ class AttentionAtMaps(nnx.Module):
         self.layers = nnx.Dict({str(i): SelfAttention(maps[i][1], **options) for i in chosen})
 
     def __call__(
-        self, index: int, x: jax.Array, *, train: bool, weights: dict[str, jax.Array] | None = None
+        self,
+        index: int,
+        x: jax.Array,
+        *,
+        train: bool,
+        weights: dict[str, jax.Array] | None = None,
+        remat: bool = False,
     ) -> jax.Array:
         """Applies the layer at map number `index`, if there is one; puts its weights into `weights`, if given."""
         if str(index) not in self.layers:
@@ -104,7 +111,7 @@ class AttentionAtMaps(nnx.Module):
         layer = self.layers[str(index)]
         if weights is not None:
             weights[f"{x.shape[1]}x{x.shape[2]}"] = layer.attention_map(x, train=False)
-        return layer(x, train=train)
+        return run_block(layer, x, train=train, remat=remat)
 
 
 def leaky_relu(x: jax.Array, slope: float) -> jax.Array:

@@ -29,6 +29,7 @@ from jaxgan.models.maps import (
     choose_widths,
     count_doublings,
 )
+from jaxgan.models.remat import run_block
 from jaxgan.models.resnet_blocks import DiscriminatorBlock, FirstDiscriminatorBlock, GeneratorBlock
 
 _MAX_FACTOR = 16  # widest block over `channels`
@@ -53,6 +54,8 @@ class ResNetGenerator(nnx.Module):
       sn_eps: of spectral norm.
       bn_decay: of the running statistics.
       bn_eps: of batch norm.
+      bn_groups: parts of the batch that training normalises apart; see `BatchNorm`.
+      remat: training computes the activations within each block again in the backward pass.
       init: see `Init`.
       dtype: of the computation; images are float32 always.
       rngs: its `params` stream draws the parameters.
@@ -79,6 +82,8 @@ class ResNetGenerator(nnx.Module):
         sn_eps: float = 1e-12,
         bn_decay: float = 0.9,
         bn_eps: float = 1e-5,
+        bn_groups: int = 1,
+        remat: bool = False,
         init: str = "glorot",
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -87,16 +92,17 @@ class ResNetGenerator(nnx.Module):
         widths = choose_widths(widths, [channels * min(2 ** (k - i), _MAX_FACTOR) for i in range(k + 1)])
         sn, last_sn = choose_spectral_norm(spectral_norm, sn_iters, sn_eps)
         common: dict[str, Any] = dict(init=Init(init), dtype=dtype, rngs=rngs)
-        self.latent_dim, self.num_blocks = latent_dim, k
+        self.latent_dim, self.num_blocks, self.remat = latent_dim, k, remat
         self.first_map = (resolution[0] // 2**k, resolution[1] // 2**k, widths[0])
         self.linear = Linear(latent_dim, self.first_map[0] * self.first_map[1] * widths[0], sn=sn, **common)
-        options: dict[str, Any] = dict(num_classes=num_classes, sn=sn, bn_decay=bn_decay, bn_eps=bn_eps, **common)
+        bn: dict[str, Any] = dict(bn_decay=bn_decay, bn_eps=bn_eps, bn_groups=bn_groups)
+        options: dict[str, Any] = dict(num_classes=num_classes, sn=sn, **bn, **common)
         self.blocks = nnx.Dict({str(i): GeneratorBlock(widths[i - 1], widths[i], **options) for i in range(1, k + 1)})
         self.attention = AttentionAtMaps(
             [(base_size * 2**i, width) for i, width in enumerate(widths)], attention_resolutions,
             kind=attention_kind, span=attention_span, bias=False, sn=sn, **common,
         )  # fmt: skip
-        self.norm = BatchNorm(widths[-1], decay=bn_decay, eps=bn_eps, dtype=dtype, rngs=rngs)
+        self.norm = BatchNorm(widths[-1], decay=bn_decay, eps=bn_eps, groups=bn_groups, dtype=dtype, rngs=rngs)
         self.conv = Conv(widths[-1], out_channels, kernel_size=3, padding=1, sn=last_sn, **common)
 
     def __call__(self, z: jax.Array, labels: jax.Array | None = None, *, train: bool) -> jax.Array:
@@ -127,8 +133,8 @@ class ResNetGenerator(nnx.Module):
         x = self.linear(z, train=train).reshape(z.shape[0], *self.first_map)
         x = self.attention(0, x, train=train, weights=weights)
         for i in range(1, self.num_blocks + 1):
-            x = self.blocks[str(i)](x, labels, train=train)
-            x = self.attention(i, x, train=train, weights=weights)
+            x = run_block(self.blocks[str(i)], x, labels, train=train, remat=self.remat)
+            x = self.attention(i, x, train=train, weights=weights, remat=self.remat)
         x = self.conv(jax.nn.relu(self.norm(x, train=train)), train=train)
         return jnp.tanh(x.astype(jnp.float32))
 
@@ -153,6 +159,7 @@ class ResNetDiscriminator(nnx.Module):
       spectral_norm: all | hidden (all but the linear layer and the projection) | none.
       sn_iters: power iterations per forward.
       sn_eps: of spectral norm.
+      remat: training computes the activations within each block again in the backward pass.
       init: see `Init`.
       dtype: of the computation; pooling, linear layer, projection and logits are float32 always.
       rngs: its `params` stream draws the parameters.
@@ -179,6 +186,7 @@ class ResNetDiscriminator(nnx.Module):
         spectral_norm: str = "all",
         sn_iters: int = 1,
         sn_eps: float = 1e-12,
+        remat: bool = False,
         init: str = "glorot",
         dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -190,6 +198,7 @@ class ResNetDiscriminator(nnx.Module):
             raise ValueError(f"`pool` (={pool!r}) must be sum or mean.")
         common: dict[str, Any] = dict(init=Init(init), dtype=dtype, rngs=rngs)
         self.resolution, self.in_channels, self.pool, self.num_blocks = resolution, in_channels, pool, len(widths)
+        self.remat = remat
         self.first_block = FirstDiscriminatorBlock(in_channels, widths[0], sn=sn, **common)
         self.blocks = nnx.Dict(
             {
@@ -223,10 +232,11 @@ class ResNetDiscriminator(nnx.Module):
 
     def _features(self, images: jax.Array, *, train: bool, weights: dict[str, jax.Array] | None = None) -> jax.Array:
         check_images(images, self.resolution, self.in_channels)
-        x = self.attention(0, self.first_block(images, train=train), train=train, weights=weights)
+        x = run_block(self.first_block, images, train=train, remat=self.remat)
+        x = self.attention(0, x, train=train, weights=weights, remat=self.remat)
         for i in range(1, self.num_blocks):
-            x = self.blocks[str(i)](x, train=train)
-            x = self.attention(i, x, train=train, weights=weights)
+            x = run_block(self.blocks[str(i)], x, train=train, remat=self.remat)
+            x = self.attention(i, x, train=train, weights=weights, remat=self.remat)
         x = jax.nn.relu(x).astype(jnp.float32)
         return x.sum(axis=(1, 2)) if self.pool == "sum" else x.mean(axis=(1, 2))
 

@@ -37,12 +37,13 @@ class GeneratorBlock(nnx.Module):
         sn: SpectralNorm | None,
         bn_decay: float,
         bn_eps: float,
+        bn_groups: int = 1,
         init: Init,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         conv3, conv1 = _convs(sn, init, dtype, rngs)
-        bn: dict[str, Any] = dict(decay=bn_decay, eps=bn_eps, dtype=dtype, rngs=rngs)
+        bn: dict[str, Any] = dict(decay=bn_decay, eps=bn_eps, groups=bn_groups, dtype=dtype, rngs=rngs)
 
         def norm(channels: int) -> BatchNorm | ConditionalBatchNorm:
             return ConditionalBatchNorm(channels, num_classes, **bn) if num_classes else BatchNorm(channels, **bn)

@@ -139,3 +139,48 @@ def test_a_module_of_any_number_of_inputs_gets_all():
 
     network, params, stats = network_lib.create(Sum, jax.random.key(0))
     assert network(params, stats, 1, 2, 3, train=True)[0] == 6 and network.takes_train
+
+
+class Rows(nnx.Module):
+    """Logits and features of each row, a vector that moves without regard to the inputs, and how many rows it saw."""
+
+    def __init__(self, rngs):
+        self.w = nnx.Param(jnp.asarray([0.5, -2.0]))
+        self.u = nnx.BatchStat(jnp.asarray(1.0))
+        self.rows = nnx.BatchStat(jnp.asarray(0.0))
+
+    def __call__(self, x, labels, *, train):
+        if train:
+            self.u[...] = 2 * self.u[...]
+            self.rows[...] = jnp.asarray(float(len(x)))
+        logits = jnp.tanh(x @ self.w[...]) * jax.lax.stop_gradient(self.u[...]) + labels
+        return {"logits": logits, "features": jnp.sin(x)}
+
+
+def test_pieces_of_a_batch_give_the_outputs_and_gradients_of_the_whole():
+    network, params, stats = network_lib.create(Rows, jax.random.key(0))
+    x, labels = jax.random.normal(jax.random.key(1), (6, 2)), jnp.arange(6)
+
+    def loss(params, num_pieces):
+        bound = BoundNetwork(network, params, stats)
+        bound.num_pieces = num_pieces
+        out = bound(x, labels)
+        return jnp.var(out["logits"]), (out, bound.stats)  # a variance is no sum over the pieces
+
+    whole, (out, moved) = jax.grad(loss, has_aux=True)(params, 1)
+    for num_pieces, rows in ((2, 3), (3, 2), (6, 1)):
+        pieces, (out_of_pieces, moved_by_pieces) = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)(
+            params, num_pieces
+        )
+        np.testing.assert_allclose(pieces["w"], whole["w"], rtol=1e-5)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), out_of_pieces, out)
+        assert moved_by_pieces["u"] == moved["u"] == 2  # once, not once per piece
+        assert moved_by_pieces["rows"] == rows and moved["rows"] == 6
+
+
+def test_pieces_are_for_training_only():
+    network, params, stats = network_lib.create(Rows, jax.random.key(0))
+    bound = BoundNetwork(network, params, stats)
+    bound.num_pieces = 4
+    assert bound(jnp.ones((6, 2)), jnp.zeros(6), train=False)["logits"].shape == (6,)  # 4 does not divide 6
+    assert bound.stats["u"] == 1

@@ -121,3 +121,34 @@ def test_statistics_of_a_sharded_batch_are_global():
     eight = apply(state, jax.device_put(x, sharded), jax.device_put(labels, sharded))
     assert len(eight[0].sharding.device_set) == 8
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), one, eight)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_groups_are_normalised_as_batches_of_their_own(conditional):
+    def build(groups):
+        if conditional:
+            norm = ConditionalBatchNorm(3, 2, decay=0.8, groups=groups, rngs=nnx.Rngs(0))
+            norm.gain[...], norm.bias[...] = jnp.asarray(random(1, (2, 3))), jnp.asarray(random(2, (2, 3)))
+        else:
+            norm = BatchNorm(3, decay=0.8, groups=groups, rngs=nnx.Rngs(0))
+        return norm, getattr(norm, "norm", norm)
+
+    x, labels = jnp.asarray(3 * random(0, (6, 2, 4, 3)) + 5), jnp.asarray([0, 1, 1, 0, 0, 1])
+    grouped, statistics = build(3)
+    y = grouped(x, labels, train=True)
+    moved = []
+    for part in (slice(0, 2), slice(2, 4), slice(4, 6)):
+        alone, its_statistics = build(1)
+        np.testing.assert_allclose(y[part], alone(x[part], labels[part], train=True), atol=1e-5)
+        moved.append((its_statistics.mean[...], its_statistics.var[...]))
+    np.testing.assert_allclose(statistics.mean[...], np.mean([mean for mean, _ in moved], axis=0), rtol=1e-5)
+    np.testing.assert_allclose(statistics.var[...], np.mean([var for _, var in moved], axis=0), rtol=1e-5)
+    whole, _ = build(1)
+    assert np.abs(np.asarray(y - whole(x, labels, train=True))).max() > 0.1
+    evaluated = grouped(x[:5], labels[:5], train=False)  # 5 rows: no groups there
+    np.testing.assert_allclose(evaluated[:2], grouped(x[:2], labels[:2], train=False), atol=1e-6)
+
+
+def test_groups_must_divide_the_batch():
+    with pytest.raises(ValueError, match=r"`groups` \(=4\) of batch norm must divide the batch \(=6\)"):
+        BatchNorm(1, groups=4, rngs=nnx.Rngs(0))(jnp.zeros((6, 1, 1, 1)), train=True)

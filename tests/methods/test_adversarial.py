@@ -12,6 +12,7 @@ from flax import nnx
 from jaxgan.core import network as network_lib
 from jaxgan.core.network import BoundNetwork
 from jaxgan.methods.adversarial import Adversarial, interleave
+from jaxgan.models.mlp import MLPDiscriminator, MLPGenerator
 from jaxgan.objectives.losses import Loss
 
 
@@ -172,3 +173,32 @@ def test_optimizers_are_per_network():
     specs = method(g_tx=tx, ema_decay=0.9).networks
     assert specs["g"].tx is tx and specs["d"].tx is not tx
     assert specs["g"].ema_decay == 0.9 and specs["d"].ema_decay is None
+
+
+@pytest.mark.parametrize("penalty", ["none", "wgan_gp"])
+def test_microbatches_change_neither_losses_nor_gradients(penalty):
+    key = jax.random.key(5)
+    images = jax.random.normal(key, (4, 8, 8, 3))
+    batch = {"images": images, "labels": jnp.arange(4) % 2}
+
+    def results(num_microbatches):
+        m = Adversarial(
+            generator=lambda rngs: MLPGenerator(resolution=(8, 8), latent_dim=3, hidden=(5,), rngs=rngs),
+            discriminator=lambda rngs: MLPDiscriminator(resolution=(8, 8), hidden=(5,), rngs=rngs),
+            latent_dim=3,
+            penalty=penalty,
+            num_microbatches=num_microbatches,
+        )
+        bound = bind(m)
+
+        def loss(params, phase):
+            nets = {name: BoundNetwork(net.network, params[name], net.stats) for name, net in bound.items()}
+            value, out = m.loss(phase, nets, batch, key, None, None)
+            return value, (out.metrics, {name: net.stats for name, net in nets.items()})
+
+        params = {name: net.params for name, net in bound.items()}
+        return [jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)(params, phase) for phase in ("d", "g")]
+
+    whole, pieces = results(1), results(2)
+    for (path, a), (_, b) in zip(jax.tree.leaves_with_path(whole), jax.tree.leaves_with_path(pieces), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4, err_msg=jax.tree_util.keystr(path))
