@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgan.commands.errors import CommandError
 
+_MOST_LISTED, _LONGEST_NAME = 20, 120  # in a message: names, and characters of one
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -35,7 +36,8 @@ def place(arrays: Arrays, slots: Sequence[Slot], *, file: Path, kind: str) -> di
       kind: what the file should hold, for the message.
 
     Raises:
-      CommandError: listing by name every array that is missing, unknown, of another shape or not finite.
+      CommandError: listing by name the arrays (up to 20 of a kind) that are missing, unknown, of another shape or
+        not finite.
     """
     wanted = {slot.name: slot.shape for slot in slots}
     found = {name: arrays[name] for name in wanted if name in arrays}
@@ -48,7 +50,7 @@ def place(arrays: Arrays, slots: Sequence[Slot], *, file: Path, kind: str) -> di
         "missing": sorted(wanted.keys() - arrays.keys()),
         "unknown": sorted(arrays.keys() - wanted.keys()),
         "of another shape": shapes,
-        "not finite": [name for name, array in found.items() if not np.isfinite(array).all()],
+        "not finite": [name for name, array in found.items() if not _is_finite(array)],
     }
     refuse_if(problems, file=file, kind=kind)
     tree: dict[str, Any] = {"params": {}, "stats": {}}
@@ -61,6 +63,11 @@ def place(arrays: Arrays, slots: Sequence[Slot], *, file: Path, kind: str) -> di
     return tree
 
 
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all values are, as float32 too."""
+    return bool((np.abs(array.astype(np.float64)) <= np.finfo(np.float32).max).all())
+
+
 def require(arrays: Arrays, ranks: Mapping[str, int], *, file: Path, kind: str) -> None:
     """Checks the arrays that sizes are read off: each of `ranks` must be there with so many axes.
 
@@ -70,15 +77,45 @@ def require(arrays: Arrays, ranks: Mapping[str, int], *, file: Path, kind: str) 
     problems = {
         "missing": [name for name in ranks if name not in arrays],
         "of another number of axes": [n for n, rank in ranks.items() if n in arrays and arrays[n].ndim != rank],
+        "without values": [name for name in ranks if name in arrays and not arrays[name].size],
     }
     refuse_if(problems, file=file, kind=kind)
 
 
+def check_numbers(arrays: Arrays, *, file: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays; raises CommandError unless all hold real numbers."""
+    others = [f"{name} of type {array.dtype}" for name, array in arrays.items() if array.dtype.kind not in "biuf"]
+    if others:
+        raise CommandError(
+            f"{file} holds something else than numbers ({_listed(others)}); give the file as it was saved."
+        )
+    return dict(arrays)
+
+
+def number_of_blocks(numbers: Iterable[str], *, file: Path, kind: str, first: str) -> int:
+    """Returns the largest number of a network's blocks, from their numbers in the names of its arrays.
+
+    Raises:
+      CommandError: there is none, or a number is absurd.
+    """
+    found = {number.lstrip("0") or "0" for number in numbers}
+    if not found:
+        refuse_if({"missing": [first]}, file=file, kind=kind)
+    absurd = [number for number in found if len(number) > 2]
+    refuse_if({"unknown": [f"block {number[:20]}" for number in absurd]}, file=file, kind=kind)
+    return max(map(int, found))
+
+
 def refuse_if(problems: Mapping[str, Iterable[str]], *, file: Path, kind: str) -> None:
     """Raises CommandError with one sentence if there is any problem; `problems` are names by what is wrong."""
-    listed = [f"{what}: {', '.join(names)}" for what, names in problems.items() if names]
+    listed = [f"{what}: {_listed(list(names))}" for what, names in problems.items() if names]
     if listed:
         raise CommandError(f"{file} does not hold exactly {kind} ({'; '.join(listed)}); give the file as it was saved.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [name[:_LONGEST_NAME] for name in names[:_MOST_LISTED]]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
 
 
 def to_hwio(kernel: np.ndarray) -> np.ndarray:
@@ -98,7 +135,7 @@ def channels_last(channels: int, side: int) -> Callable[[np.ndarray], np.ndarray
 
 def first_map_side(features: int, channels: int, *, file: Path) -> int:
     """Returns the side of G's first map in pixels, from the linear layer's outputs and the map's channels."""
-    side = round((features / channels) ** 0.5)
+    side = round((features / max(1, channels)) ** 0.5)
     if side < 1 or side * side * channels != features:
         raise CommandError(
             f"{file}: the first linear layer (={features} outputs) must make a square map of block 1's {channels} "

@@ -108,14 +108,16 @@ def discriminator_variables(arrays: Arrays, d: DiscriminatorLayout, *, file: Pat
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
         raise CommandError(f"reading {path} needs safetensors; install it with `pip install safetensors`.") from error
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise CommandError(f"{path} is not a readable safetensors file ({error}); {_FIX}.") from error
+        return convert_arrays.check_numbers(load_file(path), file=path)
+    except CommandError:
+        raise
+    except Exception as error:  # SafetensorError, and what NumPy says of types that it does not know
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CommandError(f"{path} is not a readable safetensors file ({reason}); {_FIX}.") from error
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -127,12 +129,17 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         ) from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+            raise CommandError(f"{path} is not a state dictionary of tensors by name; {_FIX}.")
+        # Views may say to be larger than their storage, and then a copy takes memory that the file does not have.
+        if any(value.numel() > value.untyped_storage().nbytes() for value in state.values()):
+            raise CommandError(f"{path} holds a tensor that is larger than its values; {_FIX}.")
+        return {str(name): np.asarray(tensor.float().numpy()) for name, tensor in state.items()}
+    except CommandError:
+        raise
     except Exception as error:  # zip, pickle, end-of-file and runtime errors of PyTorch's
         # Their texts advise to load the file unsafely, so only their kind is said.
         raise CommandError(f"{path} is not a readable file of PyTorch ({type(error).__name__}); {_FIX}.") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CommandError(f"{path} is not a state dictionary of tensors by name; {_FIX}.")
-    return {str(name): np.asarray(tensor.float().numpy()) for name, tensor in state.items()}
 
 
 def _plain_names(arrays: Arrays) -> dict[str, np.ndarray]:
@@ -164,10 +171,8 @@ def _refuse_biggan(arrays: Arrays, file: Path) -> None:
 
 
 def _num_blocks(arrays: Arrays, file: Path, kind: str) -> int:
-    numbers = {int(match[1]) for name in arrays if (match := re.match(r"blocks\.(\d+)\.", name))}
-    if not numbers:
-        convert_arrays.refuse_if({"missing": ["blocks.0"]}, file=file, kind=kind)
-    return max(numbers) + 1
+    numbers = [match[1] for name in arrays if (match := re.match(r"blocks\.([0-9]+)\.", name))]
+    return convert_arrays.number_of_blocks(numbers, file=file, kind=kind, first="blocks.0") + 1
 
 
 def _has_attention(arrays: Arrays, block: int) -> bool:

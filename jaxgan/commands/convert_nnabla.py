@@ -26,6 +26,7 @@ from jaxgan.commands.convert_spectral import class_side_vector
 from jaxgan.commands.errors import CommandError
 
 KIND = "the parameters of nnabla's SAGAN"
+_SMALLEST_LIMIT, _MOST_COMPRESSION = 2**26, 16  # bytes that the datasets may have, and how often the file's
 _G, _D = "generator", "discriminator"
 
 
@@ -40,23 +41,33 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except ImportError as error:
         raise CommandError(f"reading {path} needs h5py; install it with `pip install h5py`.") from error
     arrays: dict[str, np.ndarray] = {}
+    left = max(_SMALLEST_LIMIT, _MOST_COMPRESSION * path.stat().st_size)
 
     def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            arrays[name] = np.asarray(item[...])
+        nonlocal left
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.external or item.is_virtual:
+            raise ValueError(f"{name} in it lies in another file")
+        if item.dtype.kind not in "biuf" or item.shape is None:
+            raise ValueError(f"{name} in it does not hold numbers")
+        left -= item.nbytes
+        if left < 0:
+            raise ValueError(f"{name} in it says to have {item.nbytes:,} bytes")
+        arrays[name] = np.asarray(item[...])
 
     try:
         with h5py.File(path, "r") as file:
             file.visititems(collect)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a parser fed with arbitrary bytes raises almost anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise CommandError(f"{path} is not a readable HDF5 file ({reason}); give nnabla's params_*.h5.") from error
     return arrays
 
 
 def step_of(path: Path) -> int:
     """Returns the updates of G by the file's name: `params_999999.h5` is saved after the 1,000,000th; else 0."""
-    match = re.fullmatch(r"params_(\d+)", path.stem)
+    match = re.fullmatch(r"params_([0-9]{1,9})", path.stem)
     return int(match[1]) + 1 if match else 0
 
 
@@ -129,10 +140,8 @@ def _of(arrays: Arrays, scope: str) -> dict[str, np.ndarray]:
 
 
 def _num_blocks(arrays: Arrays, scope: str, file: Path) -> int:
-    numbers = {int(match[1]) for name in arrays if (match := re.match(rf"{scope}/block-(\d+)/", name))}
-    if not numbers:
-        convert_arrays.refuse_if({"missing": [f"{scope}/block-1"]}, file=file, kind=KIND)
-    return max(numbers)
+    numbers = [match[1] for name in arrays if (match := re.match(rf"{scope}/block-([0-9]+)/", name))]
+    return convert_arrays.number_of_blocks(numbers, file=file, kind=KIND, first=f"{scope}/block-1")
 
 
 def _has_spectral_norm(arrays: Arrays, scope: str) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from jaxgan.commands import opening
 from jaxgan.commands.errors import CommandError
 from jaxgan.commands.output import output_folder
 from jaxgan.core.state import Average
+from jaxgan.data.npz import ArrayFileError, read_npz
 from jaxgan.generation import generate as generate_lib
 from jaxgan.generation import images as images_lib
 from jaxgan.generation import latents
@@ -161,9 +160,8 @@ def _write_samples(folder: Path, run: Run, total: int, batches: Batches) -> None
 
 def _read_latents(path: Path, run: Run) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {name: file[name] for name in ("z", "labels") if name in file}
-    except (ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path, ("z", "labels"))
+    except ArrayFileError as error:
         raise CommandError(
             f"--latents {path} is not an .npz file of arrays ({error}); write it with np.savez."
         ) from error

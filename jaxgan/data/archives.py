@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import tarfile
-import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxgan.data.errors import DataError
 from jaxgan.data.formats import CIFAR10_CLASSES, parse_cifar10_binary, parse_cifar10_pickle, parse_idx, safe_unpickle
 from jaxgan.data.source import ArraySource
+from jaxgan.data.tar_stream import open_tar
 
 _GET_MNIST = (
     "MNIST's train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
     "t10k-labels-idx1-ubyte.gz can be downloaded from https://ossci-datasets.s3.amazonaws.com/mnist/"
 )
 _GET_CIFAR10 = "CIFAR-10 can be downloaded as https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+_LARGEST_BATCH = 2**26  # bytes; the genuine ones have 31 million
 _IDX_PREFIX = {"train": "train", "test": "t10k"}
 
 
@@ -114,25 +116,38 @@ def _read_cifar_files(name: str, path: Path, wanted: set[str]) -> tuple[str, dic
 def _read_tar(path: Path, wanted: set[str]) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     try:
-        with tarfile.open(path) as archive:
+        with open(path, "rb") as raw, open_tar(raw)[0] as archive:
             for member in archive:
-                file = archive.extractfile(member) if Path(member.name).name in wanted else None
-                if file is not None:
-                    contents[Path(member.name).name] = file.read()
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{path} is not a complete .tar.gz archive ({error}); download it again.") from error
+                name = Path(member.name).name
+                if name not in wanted or not member.isreg():
+                    continue
+                if member.size > _LARGEST_BATCH:
+                    raise tarfile.ReadError(f"{name} in it has {member.size:,} bytes, more than a batch can have")
+                file = archive.extractfile(member)
+                contents[name] = b"" if file is None else file.read()
+    except Exception as error:  # a parser fed with arbitrary bytes raises almost anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(f"{path} is not a complete .tar.gz archive ({reason}); download it again.") from error
     return contents
 
 
 def _cifar_class_names(place: str, contents: dict[str, bytes], is_binary: bool) -> tuple[str, ...]:
+    names: list[Any]
     if is_binary and "batches.meta.txt" in contents:
-        names = contents["batches.meta.txt"].decode().split()
+        names = contents["batches.meta.txt"].decode(errors="replace").split()
     elif not is_binary and "batches.meta" in contents:
         meta = safe_unpickle(contents["batches.meta"], name=f"{place}/batches.meta")
         listed = meta.get(b"label_names", ()) if isinstance(meta, dict) else ()
-        names = [name.decode() if isinstance(name, bytes) else str(name) for name in listed]
+        names = [_text(name) for name in listed] if isinstance(listed, list) else []
     else:
         names = list(CIFAR10_CLASSES)
-    if len(names) != len(CIFAR10_CLASSES):
+    if len(names) != len(CIFAR10_CLASSES) or not all(names):
         raise DataError(f"{place} names {len(names)} classes, but CIFAR-10 has 10; download it again.")
     return tuple(names)
+
+
+def _text(name: Any) -> str:
+    """Returns a name as text, "" where it is none."""
+    if isinstance(name, bytes):
+        return name.decode(errors="replace")
+    return name if isinstance(name, str) else ""

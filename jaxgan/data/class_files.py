@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jaxgan.data.errors import DataError
 
+_LONGEST_LINE = 10_000  # characters
 DIRNAME_TO_LABEL, LABEL_TO_CLASSNAME = "dirname_to_label.txt", "label_to_classname.txt"
 
 
@@ -25,7 +26,7 @@ def read_dirname_to_label(path: Path) -> dict[str, int]:
     labels: dict[str, int] = {}
     for number, line in _lines(path):
         name, _, label = line.rpartition(" ")
-        if not name.strip() or not label.isdecimal():
+        if not name.strip() or not _is_label(label):
             raise _bad_line(path, number, line, "n01440764 0")
         if name.strip() in labels or int(label) in labels.values():
             raise DataError(
@@ -45,11 +46,8 @@ def read_label_to_classname(path: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for number, line in _lines(path):
         label, _, literal = line.lstrip("{ ").partition(":")
-        try:
-            name = ast.literal_eval(literal.strip().rstrip(",} "))
-        except (ValueError, SyntaxError):
-            name = None
-        if not label.strip().isdecimal() or not isinstance(name, str):
+        name = _text(literal.strip().rstrip(",} "))
+        if not _is_label(label.strip()) or name is None:
             raise _bad_line(path, number, line, "0: 'tench, Tinca tinca'")
         if int(label) in names:
             raise DataError(f"{path}, line {number}: label {int(label)} stands there twice; remove one of the lines.")
@@ -87,11 +85,11 @@ def renumber(
     count = max(names) + 1
     if label_to_classname is not None:
         names = dict(label_to_classname)
-    missing_names = [label for label in range(count) if label not in names]
-    if missing_names:
+    missing_name = next((label for label in range(count) if label not in names), None)  # soon found, if there is one
+    if missing_name is not None:
         file = DIRNAME_TO_LABEL if label_to_classname is None else LABEL_TO_CLASSNAME
         raise DataError(
-            f"{file} has no line for label {missing_names[0]}, but the labels are 0..{count - 1}; add a line for each."
+            f"{file} has no line for label {missing_name}, but the labels are 0..{count - 1}; add a line for each."
         )
     if dirname_to_label is None and len(names) != count:
         raise DataError(
@@ -114,5 +112,20 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return lines
 
 
+def _is_label(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
+
+
+def _text(literal: str) -> str | None:
+    """Returns the text that a Python string literal stands for, None where it is none."""
+    if literal[:1] not in ("'", '"') or len(literal) > _LONGEST_LINE:  # no other expression reaches the parser
+        return None
+    try:
+        text = ast.literal_eval(literal)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    return text if isinstance(text, str) else None
+
+
 def _bad_line(path: Path, number: int, line: str, example: str) -> DataError:
-    return DataError(f"{path}, line {number} is {line!r}, but every line must read like {example!r}; correct it.")
+    return DataError(f"{path}, line {number} is {line[:200]!r}, but every line must read like {example!r}; correct it.")

@@ -5,6 +5,9 @@ OpenCV decodes JPEG, PNG and WebP (about twice Pillow's rate), Pillow everything
 OpenCV before version 5 returns a JPEG that ends too early with its lower part grey and no error. So a JPEG or PNG whose
 end marker is missing always goes to Pillow, which raises if pixels are missing and accepts a file that only carries
 foreign bytes behind its end.
+
+An image of another size than it may have is refused by its header, before anything is allocated. Pillow is asked for
+the formats below alone: it knows some, such as PostScript, that it has other programs run for.
 """
 
 from __future__ import annotations
@@ -17,6 +20,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from jaxgan.data.image_header import declared_size
+
+MAX_PIXELS = 89_478_485  # of one image: from here on Pillow warns of a decompression bomb; 256 MiB of RGB
+MAX_ENCODED_BYTES = 2**28  # of one image file
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 _JPEG, _PNG, _RIFF = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF"
@@ -41,18 +49,43 @@ def decode(data: bytes) -> np.ndarray:
       uint8 (H, W, C), C = 1 (grey), 3 (RGB) or 4 (RGBA, not premultiplied).
 
     Raises:
-      DecodeError: if the bytes are empty, of an unknown format, or end before the last pixel.
+      DecodeError: if the bytes are empty, of an unknown format, end before the last pixel, or are of more than
+        MAX_PIXELS pixels.
     """
     if not data:
         raise DecodeError("the file is empty")
-    pixels = None
-    if data.startswith((_JPEG, _PNG, _RIFF)) and has_end_marker(data[:8], data[-_TAIL:]):
+    pixels, size = None, declared_size(data)
+    if size is not None:
+        check_size(*size)
+    if size is not None and data.startswith((_JPEG, _PNG, _RIFF)) and has_end_marker(data[:8], data[-_TAIL:]):
         pixels = _decode_opencv(data)
     if pixels is None:
         pixels = _decode_pillow(data)
     if pixels.dtype != np.uint8:
         pixels = ((pixels.astype(np.uint32).clip(0, 65535) + 128) // 257).astype(np.uint8)
     return np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[:, :, None])
+
+
+def check_size(height: int, width: int) -> None:
+    """Raises DecodeError for an image of no or of too many pixels."""
+    if not 0 < height * width <= MAX_PIXELS:
+        raise DecodeError(
+            f"its header says {height:,} x {width:,} pixels, and it must have 1 to {MAX_PIXELS:,} of them"
+        )
+
+
+def check_encoded_size(size: int) -> None:
+    """Raises DecodeError for a file of too many bytes."""
+    if size > MAX_ENCODED_BYTES:
+        raise DecodeError(f"it has {size:,} bytes, and an image file may have {MAX_ENCODED_BYTES:,}")
+
+
+def read_encoded(file: BinaryIO) -> bytes:
+    """Returns the rest of an opened image file; raises DecodeError if it is too large."""
+    start = file.tell()
+    check_encoded_size(file.seek(0, io.SEEK_END) - start)
+    file.seek(start)
+    return file.read(MAX_ENCODED_BYTES)
 
 
 def is_image(name: str) -> bool:
@@ -87,15 +120,17 @@ def _check(file: BinaryIO) -> tuple[int, int]:
         raise DecodeError("the file is empty")
     file.seek(0)
     try:
-        with Image.open(file) as image:
+        with _open(file) as image:
             width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+    except DecodeError:
+        raise
+    except Exception as error:  # a parser fed with arbitrary bytes raises almost anything
         raise DecodeError(_reason(error)) from error
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - _TAIL))
     if not has_end_marker(head, file.read()):
         file.seek(0)
-        decode(file.read())
+        decode(read_encoded(file))
     return height, width
 
 
@@ -124,13 +159,26 @@ def _decode_opencv(data: bytes) -> np.ndarray | None:
 
 def _decode_pillow(data: bytes) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(io.BytesIO(data)) as image:
             image.load()
             if image.format == "JPEG":
                 image = ImageOps.exif_transpose(image)
             return np.asarray(plain_mode(image))
+    except DecodeError:
+        raise
     except Exception as error:  # a parser fed with arbitrary bytes raises almost anything
         raise DecodeError(_reason(error)) from error
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Opens an image file by its header; raises DecodeError where that says an absurd size."""
+    image = Image.open(file, formats=_FORMATS)
+    try:
+        check_size(image.height, image.width)
+    except DecodeError:
+        image.close()
+        raise
+    return image
 
 
 def plain_mode(image: Image.Image) -> Image.Image:

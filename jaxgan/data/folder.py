@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.data.decode import EXTENSIONS, check_file, is_image
+from jaxgan.data.decode import EXTENSIONS, check_file, is_image, read_encoded
 from jaxgan.data.encoded import EncodedSource
 from jaxgan.data.errors import DataError
 from jaxgan.data.source import fingerprint
@@ -58,7 +58,8 @@ class FolderSource(EncodedSource):
         return str(self._root / self._files[index])
 
     def load(self, index: int) -> bytes:
-        return (self._root / self._files[index]).read_bytes()
+        with open(self._root / self._files[index], "rb") as file:
+            return read_encoded(file)
 
     def check(self, index: int) -> tuple[int, int]:
         return check_file(self._root / self._files[index])

@@ -6,6 +6,7 @@ per file, hence no labels.
 
 from __future__ import annotations
 
+import struct
 import threading
 import weakref
 from pathlib import Path
@@ -53,6 +54,29 @@ class LsunSource(EncodedSource):
         return self._file.read(self._file.keys[index])
 
 
+def _check_length(place: Path) -> None:
+    """Raises DecodeError for a file that ends before its last page: lmdb maps it, and a read behind its end is fatal.
+
+    Two pages at the beginning say where the last one is (lmdb's mdb.c, MDB_meta): 16 bytes into each come a magic
+    number, the format's version, an address, a size, and the tree of free pages, which begins with the pages' size.
+    """
+    size = place.stat().st_size
+    with open(place, "rb") as file:
+        head = file.read(_META.size)
+        page = _META.unpack(head)[2] if len(head) == _META.size else 0
+        file.seek(page)
+        heads = [head, file.read(_META.size)]
+    if not 256 <= page <= 65_536 or any(len(head) < _META.size for head in heads):
+        raise DecodeError("it has no header")
+    for head in heads:
+        magic, version, _, last = _META.unpack(head)
+        if magic != 0xBEEFC0DE or version not in (1, 999) or (last + 1) * page > size:
+            raise DecodeError(f"it is cut off after {size:,} bytes, or its header is damaged")
+
+
+_META = struct.Struct("<16xII16xI92xQ")  # magic number, version, size of a page; number of the last page
+
+
 class _File:
     """An open lmdb file and its keys."""
 
@@ -86,8 +110,10 @@ def _open(name: str, path: Path) -> _File:
         place = (path if path.is_file() else path / "data.mdb").resolve()
         file = _open_files.get(place)
         try:
-            file = _File(lmdb, place) if file is None else file
-        except lmdb.Error as error:
+            if file is None:
+                _check_length(place)
+                file = _File(lmdb, place)
+        except (lmdb.Error, DecodeError, OSError) as error:
             raise DataError(
                 f"data.source={name!r}: {path} is not a complete lmdb file ({error}); download it again."
             ) from error

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data.errors import DataError
+from jaxgan.data.npz import ArrayFileError, read_npy
 from jaxgan.data.records import RecordFile
 from jaxgan.data.source import Source
 
@@ -48,11 +49,14 @@ class PackedSource(Source):
         self.skipped = []
         self._folder = folder
         try:
-            self.image_shape = (int(metadata["height"]), int(metadata["width"]), int(metadata["channels"]))
-            self.class_names = tuple(metadata["class_names"])
-            self.fingerprint = str(metadata["fingerprint"])
-            size = int(np.prod(self.image_shape))
-            self._shards = [_open_shard(folder, shard, size) for shard in metadata["shards"]]
+            height, width, channels = (_whole(metadata[side], 1) for side in ("height", "width", "channels"))
+            self.image_shape = height, width, channels
+            self.class_names = tuple(_text(name) for name in _listed(metadata["class_names"]))
+            self.fingerprint = _text(metadata["fingerprint"])
+            size = height * width * channels
+            self._shards = [_open_shard(folder, shard, size) for shard in _listed(metadata["shards"])]
+            if not any(map(len, self._shards)):
+                raise ValueError("it lists no image")
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
@@ -93,9 +97,9 @@ class PackedSource(Source):
     def _read_labels(self) -> np.ndarray:
         path = self._folder / LABELS
         try:
-            labels = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise _damaged(path, str(error).splitlines()[0]) from error
+            labels = read_npy(path)
+        except (OSError, ArrayFileError) as error:
+            raise _damaged(path, str(error)) from error
         if labels.shape != (len(self),) or labels.dtype != np.int32:
             raise _damaged(path, f"it holds {labels.dtype} {labels.shape} instead of int32 ({len(self)},)")
         if labels.min() < 0 or labels.max() >= len(self.class_names):
@@ -124,27 +128,49 @@ def read_metadata(folder: Path, what: str) -> Mapping[str, Any]:
     try:
         metadata = json.loads(path.read_bytes())
         version = metadata["version"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(
             f"{path} is not the metadata of a packed data set; give another folder, or prepare the data set again."
         ) from error
     if version != VERSION:
         raise DataError(
-            f"{path} has format version {version}, but this jaxgan reads version {VERSION}; update jaxgan, or prepare "
-            "the data set again."
+            f"{path} has format version {str(version)[:20]}, but this jaxgan reads version {VERSION}; update jaxgan, "
+            "or prepare the data set again."
         )
     return metadata
 
 
 def _open_shard(folder: Path, shard: Mapping[str, Any], size: int) -> RecordFile:
-    path = folder / shard["file"]
+    name, count, length = _text(shard["file"]), _whole(shard["count"], 0), _whole(shard["bytes"], 0)
+    if not name.isprintable() or Path(name).name != name:
+        raise ValueError("a shard is not named as a file of this folder")
+    path = folder / name
     try:
         found = path.stat().st_size
-        if found != shard["bytes"]:
-            raise _damaged(path, f"it has {found} bytes instead of {shard['bytes']}")
-        return RecordFile(path, int(shard["count"]), size, direct=bool(shard["direct"]))
+        if found != length or found < count * size:
+            raise _damaged(path, f"it has {found} bytes instead of {max(length, count * size)}")
+        return RecordFile(path, count, size, direct=bool(shard["direct"]))
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
+
+
+def _whole(value: Any, low: int) -> int:
+    """Returns a whole number that is not absurd; raises ValueError for anything else."""
+    if type(value) is not int or not low <= value < 2**48:
+        raise ValueError(f"a whole number of at least {low} is due")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text is due")
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("a list is due")
+    return value
 
 
 def _damaged(path: Path, reason: str) -> DataError:

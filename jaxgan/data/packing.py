@@ -113,9 +113,9 @@ class Packer:
         try:
             summary = json.loads((self._out / f"{name}.json").read_bytes())
             size = (self._out / f"{name}.array_record").stat().st_size if summary["count"] else 0
-        except (OSError, ValueError, KeyError):
+            return summary if size == summary["bytes"] else {}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
-        return summary if size == summary["bytes"] else {}
 
     def _write_shard(self, number: int) -> Iterator[int]:
         final = self._out / f"{self._name(number)}.array_record"
@@ -170,7 +170,7 @@ def _read_recipe(path: Path) -> dict[str, Any] | None:
         return dict(json.loads(path.read_bytes())["recipe"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

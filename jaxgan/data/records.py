@@ -111,11 +111,11 @@ class RecordFile:
     def _read_by_library(self, out: np.ndarray, places: Iterable[int], indices: Iterable[int]) -> None:
         from array_record.python.array_record_module import ArrayRecordReader
 
-        with self._lock:
-            if self._reader is None:
-                self._reader = ArrayRecordReader(str(self.path), "readahead_buffer_size:0")
         numbers = [int(index) for index in indices]
         try:
+            with self._lock:
+                if self._reader is None:
+                    self._reader = ArrayRecordReader(str(self.path), "readahead_buffer_size:0")
             records = self._reader.read(numbers)
         except (RuntimeError, ValueError, IndexError) as error:
             raise RecordError((str(error).splitlines() or [type(error).__name__])[0].rstrip(".")) from error

@@ -5,21 +5,20 @@ from __future__ import annotations
 import abc
 import os
 import shutil
-import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from absl import logging
 
-from jaxgan.data.decode import EXTENSIONS, DecodeError, is_image
+from jaxgan.data.decode import EXTENSIONS, MAX_ENCODED_BYTES, DecodeError, check_encoded_size, is_image
 from jaxgan.data.encoded import EncodedSource
 from jaxgan.data.errors import DataError
 from jaxgan.data.folder import CHECKED_AT_OPENING
 from jaxgan.data.source import fingerprint
+from jaxgan.data.tar_stream import open_tar
 
 
 class ArchiveSource(EncodedSource):
@@ -115,27 +114,36 @@ class _ZipMembers(_Members):
         return self._infos[name].file_size
 
     def read(self, name: str) -> bytes:
+        info = self._infos[name]
+        check_encoded_size(info.file_size)
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DecodeError("it is compressed by another method than deflate, which the archive must be packed with")
         try:
-            return self._zip.read(self._infos[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-            raise DecodeError(str(error).rstrip(".") or type(error).__name__) from error
+            with self._zip.open(info) as file:
+                data = file.read(info.file_size)  # asked for everything, it would unpack beyond that
+                if len(data) != info.file_size or file.read(1):  # the last read compares the checksum
+                    raise zipfile.BadZipFile(f"it has another size than the {info.file_size:,} bytes of the directory")
+                return data
+        except Exception as error:  # a parser fed with arbitrary bytes raises almost anything
+            raise DecodeError(_reason(error)) from error
 
 
 class _TarMembers(_Members):
     def __init__(self, file: Path):
         self._places: dict[str, tuple[int, int]] = {}  # name: (offset, size)
-        with open(file, "rb") as raw, tempfile.TemporaryFile() as copy, tarfile.open(fileobj=raw) as tar:
-            is_plain = tar.fileobj is raw
-            if not is_plain:
+        with open(file, "rb") as raw, tempfile.TemporaryFile() as copy:
+            tar, is_compressed = open_tar(raw)
+            if is_compressed:
                 logging.info("Unpacking %s to a temporary file.", file)
             for member in tar:
                 if not member.isreg() or not _is_wanted(member.name):
                     continue
-                self._places[member.name] = (member.offset_data if is_plain else copy.tell(), member.size)
-                content = None if is_plain else tar.extractfile(member)
+                self._places[member.name] = (copy.tell() if is_compressed else member.offset_data, member.size)
+                content = tar.extractfile(member) if is_compressed and member.size <= MAX_ENCODED_BYTES else None
                 if content is not None:
                     shutil.copyfileobj(content, copy)
-            self._data = os.dup(raw.fileno() if is_plain else copy.fileno())
+            copy.flush()
+            self._data = os.dup(copy.fileno() if is_compressed else raw.fileno())
         self.names = list(self._places)
 
     def __del__(self):
@@ -147,17 +155,25 @@ class _TarMembers(_Members):
 
     def read(self, name: str) -> bytes:
         offset, size = self._places[name]
-        return os.pread(self._data, size, offset)
+        check_encoded_size(size)
+        data = os.pread(self._data, size, offset)
+        if len(data) != size:
+            raise DecodeError(f"it ends after {len(data):,} of {size:,} bytes")
+        return data
 
 
 def _open(name: str, file: Path) -> _Members:
     try:
         return _ZipMembers(file) if zipfile.is_zipfile(file) else _TarMembers(file)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    except Exception as error:  # a parser fed with arbitrary bytes raises almost anything
         raise DataError(
-            f"data.source={name!r}: {file} is not a complete .zip or .tar archive ({reason}); download it again."
+            f"data.source={name!r}: {file} is not a complete .zip or .tar archive ({_reason(error)}); download it "
+            "again."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") or type(error).__name__
 
 
 def _path(name: str) -> PurePosixPath:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxgan.data.npz import ArrayFileError, read_npz
 from jaxgan.evaluation.errors import EvaluationError
 from jaxgan.evaluation.features import FeatureExtractor, Features
 from jaxgan.evaluation.image_sets import ImageSet
@@ -109,11 +108,10 @@ def read_features(path: str | os.PathLike[str]) -> tuple[Extracted, str]:
     path = Path(path)
     arrays: dict[str, np.ndarray] = {}
     try:
-        with open(path, "rb") as opened, np.lib.npyio.NpzFile(opened) as file:  # np.load leaks a damaged file
-            arrays = {name: file[name] for name in ("features", "logits", "labels") if name in file}
+        arrays = read_npz(path, ("features", "logits", "labels"))
     except FileNotFoundError as error:
         raise EvaluationError(f"{path} does not exist; give an .npz file with `features` (N, D).") from error
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, ArrayFileError) as error:
         raise EvaluationError(
             f"{path} cannot be read as .npz ({str(error).rstrip('.')}); write it with np.savez."
         ) from error
@@ -125,6 +123,8 @@ def read_features(path: str | os.PathLike[str]) -> tuple[Extracted, str]:
                 f"`{name}` in {path} has shape {values.shape}, but must have one row for each of "
                 f"{len(arrays['features'])} images: features (N, D), logits (N, K), labels (N,)."
             )
+        if name == "labels" and values.dtype.kind not in "iu":
+            raise EvaluationError(f"`labels` in {path} are of type {values.dtype}, but must be integers; convert them.")
         if name != "labels":
             feature_matrix(values, f"`{name}` in {path}")
     digest = hashlib.blake2b(digest_size=8)

@@ -10,7 +10,6 @@ import hashlib
 import os
 import tempfile
 import urllib.request
-import zipfile
 from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import IO
 import numpy as np
 from absl import logging
 
+from jaxgan.data.npz import ArrayFileError, read_npz
 from jaxgan.evaluation import torch_file
 from jaxgan.evaluation.errors import EvaluationError
 from jaxgan.evaluation.inception import DIMS, parameter_shapes
@@ -124,21 +124,11 @@ def _sha256(file: Path) -> str:
 
 def _read(file: Path) -> dict[str, np.ndarray]:
     try:
-        if file.suffix == ".npz":
-            with open(file, "rb") as opened, np.lib.npyio.NpzFile(opened) as arrays:  # np.load leaks a damaged file
-                return {name: _member(arrays, name) for name in arrays.files}
-        return torch_file.read(file)
-    except (torch_file.TorchFileError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        return read_npz(file) if file.suffix == ".npz" else torch_file.read(file)
+    except (torch_file.TorchFileError, ArrayFileError) as error:
         raise EvaluationError(
             f"{file} cannot be used as Inception weights ({str(error).rstrip('.')}); download {URL} again."
         ) from error
-
-
-def _member(arrays: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
-    try:
-        return arrays[name]
-    except Exception as error:  # damaged members raise almost anything
-        raise ValueError(f"{name} in it is damaged or cut off: {error}") from error
 
 
 def _check(file: Path, arrays: Mapping[str, np.ndarray], dims: int, logits: bool) -> None:

@@ -31,7 +31,15 @@ def read_data(workdir: Path) -> DataSpec:
     if not isinstance(tree, dict) or not needed <= set(tree):
         raise RunError(f"{workdir / 'run.json'} does not describe the data of the run; start its training once more.")
     known: dict[str, Any] = {field.name: tree[field.name] for field in fields if field.name in tree}
-    known["class_names"] = tuple(tree["class_names"])
+    names = known["class_names"]
+    numbers = [value for field, value in known.items() if field not in ("class_names", "fingerprint")]
+    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not are_names or not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
+        raise RunError(
+            f"{workdir / 'run.json'} does not describe the data of the run: its sizes must be whole numbers and its "
+            "class names texts; restore it from a copy."
+        )
+    known["class_names"] = tuple(names)
     return DataSpec(**known)
 
 
@@ -45,7 +53,7 @@ def read_json(workdir: Path, name: str) -> dict[str, Any]:
             f"{workdir} is not a workdir of jaxgan (its {name} cannot be read: {error.strerror or error}); give the "
             "folder that a training wrote, e.g. runs/digits."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not JSON ({error}); restore it from a copy.") from error
     if not isinstance(tree, dict):
         raise RunError(f"{path} is not a JSON object; restore it from a copy.")

@@ -1,6 +1,7 @@
 """Evaluation within a training: averaged weights, the same numbers as afterwards, mistakes before the first step."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -179,7 +180,12 @@ def test_the_door_refuses_to_train_towards_an_evaluation_that_will_fail(run_main
 
 def test_the_door_hands_the_evaluation_to_the_training(run_main, tmp_path, monkeypatch):
     found = []
-    monkeypatch.setattr("jaxgan.training.loop.train", lambda config, workdir, **rest: found.append(rest))
+
+    def train(config, workdir, **rest):
+        found.append(rest)
+        return SimpleNamespace(step=config.total_steps)
+
+    monkeypatch.setattr("jaxgan.training.loop.train", train)
     assert run_main(*DIGITS, "--config.eval.extractor=classifier", f"--workdir={tmp_path}")[0] == 0
     assert run_main(DIGITS[0], f"--workdir={tmp_path}")[0] == 0
     with_evaluation, without = found
