@@ -1,4 +1,4 @@
-"""What `train_step.py` times: three presets, or a recipe with overrides."""
+"""What `train_step.py` times: presets, or a recipe with overrides."""
 
 from __future__ import annotations
 
@@ -27,11 +27,31 @@ PRESETS = {
         "sagan32",
         Config(
             batch_size=64,
+            num_d_steps=5,
             data=DataConfig(resolution=32),
             model=ModelConfig(attention_resolutions=(16,)),
             ema=EmaConfig(halflife_images=443_589),  # decay 0.9999 at batch 64
         ),
         num_classes=10,
+    ),
+    "sngan32": Case(  # the networks and optimizers of configs/sngan_cifar10.py
+        "sngan32",
+        Config(
+            batch_size=64,
+            num_d_steps=5,
+            data=DataConfig(resolution=32),
+            model=ModelConfig(
+                conditional=False,
+                g_widths=(256, 256, 256, 256),
+                d_widths=(128, 128, 128, 128),
+                d_num_down=2,
+                g_spectral_norm="none",
+                init="glorot_sqrt2",
+            ),
+            g_optim=OptimConfig(lr=2e-4, b2=0.9),
+            d_optim=OptimConfig(lr=2e-4, b2=0.9),
+        ),
+        num_classes=0,
     ),
     "dcgan64": Case(
         "dcgan64",
@@ -64,6 +84,18 @@ PRESETS = {
             ema=EmaConfig(halflife_images=1_774_356, start_step=2_000),
         ),
         num_classes=1000,
+    ),
+    "cyclegan256": Case(  # configs/cyclegan_maps.py without its schedule
+        "cyclegan256",
+        Config(
+            batch_size=1,
+            data=DataConfig(resolution=256),
+            model=ModelConfig(name="cyclegan", init="normal"),
+            method=MethodConfig(name="cyclegan", loss="least_squares"),
+            g_optim=_DCGAN_ADAM,
+            d_optim=_DCGAN_ADAM,
+        ),
+        num_classes=0,
     ),
 }
 

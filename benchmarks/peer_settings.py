@@ -20,6 +20,8 @@ _COMMON: dict[str, Any] = {
     "method.penalty": "none",
     "method.weight_clip": 0.0,
     "method.d_loss_scale": 1.0,
+    "num_microbatches": 1,
+    "model.bn_groups": 1,
     "method.d_stats_in_g_step": True,
     "method.reuse_latents": False,
     "method.fake_labels": "uniform",
@@ -31,7 +33,6 @@ _COMMON: dict[str, Any] = {
 _FIXED: dict[str, dict[str, Any]] = {
     "resnet": _COMMON
     | {
-        "model.g_spectral_norm": "all",
         "model.d_spectral_norm": "all",
         "model.sn_iters": 1,
         "model.attention_kind": "pooled",
@@ -54,6 +55,17 @@ _FIXED: dict[str, dict[str, Any]] = {
         "method.loss": "non_saturating",
         "method.joint_forward": False,
     },
+    "cyclegan": _COMMON
+    | {
+        "num_d_steps": 1,
+        "model.conv_bias": False,
+        "model.g_kernel": 3,
+        "model.d_last_stride": 1,
+        "method.name": "cyclegan",
+        "method.loss": "least_squares",
+        "method.paired_l1_weight": 0.0,
+        "ema.halflife_images": 0.0,
+    },
 }
 
 
@@ -62,7 +74,7 @@ class NoPeer(ValueError):
 
 
 def peer_settings(config: Config, num_classes: int) -> dict[str, Any]:
-    """Returns the arguments of `TorchPeer`, without device and compilation.
+    """Returns the arguments of `TorchPeer`, or of `CycleGANPeer` and its kind, without device and compilation.
 
     Args:
       config: validated settings.
@@ -74,6 +86,8 @@ def peer_settings(config: Config, num_classes: int) -> dict[str, Any]:
     if problems := _differences(config):
         raise NoPeer(f"the PyTorch peer has no {', '.join(problems)}; jaxgan is timed alone.")
     model, halflife = config.model, config.ema.halflife_images
+    if model.name == "cyclegan":
+        return _cyclegan_settings(config)
     g_widths, d_widths = _widths(config)
     settings: dict[str, Any] = {
         "kind": "sagan" if model.name == "resnet" else "dcgan",
@@ -94,8 +108,31 @@ def peer_settings(config: Config, num_classes: int) -> dict[str, Any]:
             "num_classes": num_classes if model.conditional else 0,
             "attention_resolutions": model.attention_resolutions,
             "wide": model.d_wide,
+            "g_spectral_norm": model.g_spectral_norm == "all",
+            "num_down": model.d_num_down,
         }
     return settings
+
+
+def _cyclegan_settings(config: Config) -> dict[str, Any]:
+    model, method = config.model, config.method
+    return {
+        "kind": "cyclegan",
+        "resolution": config.data.resolution,
+        "image_channels": config.data.channels,
+        "batch_size": config.batch_size,
+        "g_channels": model.g_channels,
+        "d_channels": model.d_channels,
+        "num_res_blocks": model.num_res_blocks,
+        "num_layers": model.d_num_layers,
+        "gan_weight": method.gan_weight,
+        "cycle_weight": method.cycle_weight,
+        "identity_weight": method.identity_weight,
+        "pool_size": method.pool_size,
+        "g_lr": config.g_optim.lr,
+        "d_lr": config.d_optim.lr,
+        "dtype": config.dtype,
+    }
 
 
 def _differences(config: Config) -> list[str]:
@@ -110,10 +147,8 @@ def _differences(config: Config) -> list[str]:
     if config.data.width not in (0, resolution):
         problems.append(f"data.width={config.data.width}")
     if config.model.name == "resnet":
-        if config.model.d_num_down not in (0, _num_doublings(config)):
-            problems.append(f"model.d_num_down={config.model.d_num_down} at {resolution} pixels")
-        elif config.model.d_widths and len(config.model.d_widths) != _num_doublings(config) + 1:
-            problems.append(f"model.d_widths={config.model.d_widths} at {resolution} pixels")
+        if config.model.g_spectral_norm not in ("all", "none"):
+            problems.append(f"model.g_spectral_norm={config.model.g_spectral_norm!r}")
         if any(side < 8 for side in config.model.attention_resolutions):
             problems.append(f"model.attention_resolutions={config.model.attention_resolutions}")
     return problems
@@ -128,4 +163,5 @@ def _widths(config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
     k, g, d = _num_doublings(config), config.model.g_channels, config.model.d_channels
     if config.model.name == "dcgan":
         return tuple(g * 2 ** (k - i) for i in range(k)), tuple(d * 2**i for i in range(k))
-    return tuple(g * min(2 ** (k - i), 16) for i in range(k + 1)), tuple(d * min(2**i, 16) for i in range(k + 1))
+    num_down = config.model.d_num_down or k
+    return tuple(g * min(2 ** (k - i), 16) for i in range(k + 1)), tuple(d * min(2**i, 16) for i in range(num_down + 1))

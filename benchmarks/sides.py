@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from benchmarks.cases import Case
+from jaxgan import config as config_lib
 from jaxgan.core import sharding
 from jaxgan.data.spec import DataSpec
 from jaxgan.training import setup as setup_lib
@@ -34,15 +35,19 @@ class Side(Protocol):
 def describe_data(case: Case) -> DataSpec:
     """Returns the facts of the synthetic data; what reads files is not needed."""
     height, width = case.config.data.height_width
-    return DataSpec(height, width, case.config.data.channels, case.num_classes, (), 0, "")
+    domains = int(case.config.method.name in config_lib.TRANSLATING)
+    channels = case.config.data.channels
+    return DataSpec(height, width, channels, case.num_classes, (), num_images=0, fingerprint="", num_images_b=domains)
 
 
 def draw_batch(case: Case, seed: int = 0) -> Batch:
-    """Returns noise as images uint8 (num_d_steps, B, H, W, C) and labels int32 (num_d_steps, B)."""
+    """Returns noise, uint8 (num_d_steps, B, H, W, C): images and labels int32 (num_d_steps, B), or two domains."""
     rng = np.random.default_rng(seed)
-    shape = setup_lib.batch_shape(case.config, describe_data(case))
-    images = rng.integers(0, 256, shape["images"].shape, np.uint8)
-    return {"images": images, "labels": rng.integers(0, max(case.num_classes, 1), shape["labels"].shape, np.int32)}
+    batch = {}
+    for name, rows in setup_lib.batch_shape(case.config, describe_data(case)).items():
+        high = max(case.num_classes, 1) if name == "labels" else 256
+        batch[name] = rng.integers(0, high, rows.shape, rows.dtype)
+    return batch
 
 
 class JaxganSide:
@@ -92,10 +97,10 @@ class JaxganSide:
 
 
 class PeerSide:
-    """`TorchPeer` on the device that jaxgan uses.
+    """The PyTorch peer on the device that jaxgan uses.
 
     Args:
-      settings: of `TorchPeer`.
+      settings: of `TorchPeer`, or of `CycleGANPeer` and its kind.
       batch: as for jaxgan.
       compile: torch.compile (True) or eager.
 
@@ -106,6 +111,7 @@ class PeerSide:
     def __init__(self, settings: dict[str, Any], batch: Batch, *, compile: bool):
         import torch
 
+        from benchmarks.torch_cyclegan_peer import CycleGANPeer
         from benchmarks.torch_peer import TorchPeer
 
         self.name = "PyTorch compiled" if compile else "PyTorch eager"
@@ -113,11 +119,14 @@ class PeerSide:
         resident = torch.cuda.memory_allocated() if on_gpu else 0  # of an earlier side
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
-        self._peer = TorchPeer(**settings, compile=compile)
+        if settings["kind"] == "cyclegan":
+            rest = {name: value for name, value in settings.items() if name != "kind"}
+            self._peer = CycleGANPeer(**rest, compile=compile)
+        else:
+            self._peer = TorchPeer(**settings, compile=compile)
         self.num_params = self._peer.num_params()
-        self._images, self._labels = (
-            torch.from_numpy(rows).to(self._peer.device) for rows in (batch["images"], batch["labels"])
-        )
+        # In the order of their arguments: images and labels, or a and b.
+        self._batch = [torch.from_numpy(rows).to(self._peer.device) for rows in batch.values()]
         start = time.perf_counter()
         self.run(1)
         self.start_seconds = time.perf_counter() - start
@@ -127,7 +136,7 @@ class PeerSide:
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
-            self._peer.step(self._images, self._labels)
+            self._peer.step(*self._batch)
         self._peer.synchronize()
 
 

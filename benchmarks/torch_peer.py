@@ -40,8 +40,10 @@ class PeerConfig:
     d_widths: Sequence[int] = ()  # first block first; () = the kind's rule from `channels`
     latent_dim: int | None = None  # sagan 128, dcgan 100
     num_classes: int | None = None  # sagan 1000; 0 = unconditional, as dcgan always is
-    attention_resolutions: Sequence[int] = (64,)  # sagan only, as the next three: see `torch_sagan.py`
+    attention_resolutions: Sequence[int] = (64,)  # sagan only, as the next five: see `torch_sagan.py`
     wide: bool = True
+    num_down: int = 0  # blocks of D that halve the map; 0 = down to 4 x 4 pixels
+    g_spectral_norm: bool = True
     fused_attention: bool = True
     commute_shortcuts: bool = True
     g_lr: float | None = None  # sagan 1e-4, dcgan 2e-4
@@ -78,7 +80,7 @@ class TorchPeer:
         self.num_classes = usual["num_classes"] if config.kind == "sagan" else 0
         self.device = torch.device(config.device)
         if self.device.type == "cuda":
-            _configure_cuda(config.tf32, config.cudnn_benchmark)
+            configure_cuda(config.tf32, config.cudnn_benchmark)
         torch.manual_seed(config.seed)  # of the initial weights
         self.generator = torch.Generator(self.device).manual_seed(config.seed)  # of latents and fake labels
         self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -213,7 +215,8 @@ def _make_networks(config: PeerConfig, latent_dim: int, num_classes: int) -> tup
         "fused_attention": config.fused_attention,
         "commute_shortcuts": config.commute_shortcuts,
     }
-    return SAGANGenerator(**g_kwargs, **shared), SAGANDiscriminator(**d_kwargs, **shared, wide=config.wide)
+    g = SAGANGenerator(**g_kwargs, **shared, spectral_norm=config.g_spectral_norm)
+    return g, SAGANDiscriminator(**d_kwargs, **shared, wide=config.wide, num_down=config.num_down)
 
 
 def _bce(logits: Tensor, target: float) -> Tensor:
@@ -225,7 +228,7 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(f"{name} (={value!r}) must be one of {', '.join(choices)}.")
 
 
-def _configure_cuda(tf32: bool, cudnn_benchmark: bool) -> None:
+def configure_cuda(tf32: bool, cudnn_benchmark: bool) -> None:
     torch.backends.cudnn.benchmark = cudnn_benchmark
     torch.backends.cudnn.allow_tf32 = tf32
     torch.set_float32_matmul_precision("high" if tf32 else "highest")

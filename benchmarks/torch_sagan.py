@@ -21,9 +21,9 @@ def generator_widths(resolution: int, channels: int) -> tuple[int, ...]:
     return tuple(channels * min(2 ** (k - i), 16) for i in range(k + 1))
 
 
-def discriminator_widths(resolution: int, channels: int) -> tuple[int, ...]:
+def discriminator_widths(resolution: int, channels: int, num_down: int = 0) -> tuple[int, ...]:
     """Returns the channels after each of SAGAN's D blocks: block i has channels * min(2^i, 16)."""
-    return tuple(channels * min(2**i, 16) for i in range(num_levels(resolution) + 1))
+    return tuple(channels * min(2**i, 16) for i in range((num_down or num_levels(resolution)) + 1))
 
 
 def num_levels(resolution: int) -> int:
@@ -67,29 +67,34 @@ class _Spectral(nn.Module):
 
 
 class SNConv(_Spectral):
-    """k x k convolution with "same" padding and stride 1."""
+    """k x k convolution with "same" padding and stride 1; `spectral` False: an ordinary one."""
 
-    def __init__(self, in_channels: int, out_channels: int, size: int, *, bias: bool = True):
+    def __init__(self, in_channels: int, out_channels: int, size: int, *, bias: bool = True, spectral: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, size, size))
         nn.init.xavier_uniform_(self.weight)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.init_spectral(self.weight)
+        self.spectral = spectral
+        if spectral:
+            self.init_spectral(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.normalized(self.weight), self.bias, padding=self.weight.shape[-1] // 2)
+        weight = self.normalized(self.weight) if self.spectral else self.weight
+        return F.conv2d(x, weight, self.bias, padding=self.weight.shape[-1] // 2)
 
 
 class SNLinear(_Spectral):
-    def __init__(self, in_features: int, out_features: int):
+    def __init__(self, in_features: int, out_features: int, *, spectral: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         nn.init.xavier_uniform_(self.weight)
         self.bias = nn.Parameter(torch.zeros(out_features))
-        self.init_spectral(self.weight)
+        self.spectral = spectral
+        if spectral:
+            self.init_spectral(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.normalized(self.weight), self.bias)
+        return F.linear(x, self.normalized(self.weight) if self.spectral else self.weight, self.bias)
 
 
 class Projection(_Spectral):
@@ -132,11 +137,12 @@ class ConditionalBatchNorm(nn.Module):
 class PooledAttention(nn.Module):
     """x + gate * out(softmax(theta phi^T) g): phi and g are max-pooled 2 x 2, scores are not scaled, no biases."""
 
-    def __init__(self, channels: int, *, fused: bool = True):
+    def __init__(self, channels: int, *, fused: bool = True, spectral: bool = True):
         super().__init__()
-        self.theta, self.phi = (SNConv(channels, channels // 8, 1, bias=False) for _ in range(2))
-        self.g = SNConv(channels, channels // 2, 1, bias=False)
-        self.out = SNConv(channels // 2, channels, 1, bias=False)
+        kind = {"bias": False, "spectral": spectral}
+        self.theta, self.phi = (SNConv(channels, channels // 8, 1, **kind) for _ in range(2))
+        self.g = SNConv(channels, channels // 2, 1, **kind)
+        self.out = SNConv(channels // 2, channels, 1, **kind)
         self.gate = nn.Parameter(torch.zeros(()))
         self.fused = fused
 
@@ -156,13 +162,13 @@ class PooledAttention(nn.Module):
 class GeneratorBlock(nn.Module):
     """CBN, ReLU, nearest x2, conv, CBN, ReLU, conv; the shortcut is nearest x2, 1x1 conv."""
 
-    def __init__(self, in_channels: int, out_channels: int, num_classes: int, commute: bool):
+    def __init__(self, in_channels: int, out_channels: int, num_classes: int, commute: bool, spectral: bool):
         super().__init__()
         self.norm1 = ConditionalBatchNorm(in_channels, num_classes)
         self.norm2 = ConditionalBatchNorm(out_channels, num_classes)
-        self.conv1 = SNConv(in_channels, out_channels, 3)
-        self.conv2 = SNConv(out_channels, out_channels, 3)
-        self.shortcut = SNConv(in_channels, out_channels, 1)
+        self.conv1 = SNConv(in_channels, out_channels, 3, spectral=spectral)
+        self.conv2 = SNConv(out_channels, out_channels, 3, spectral=spectral)
+        self.shortcut = SNConv(in_channels, out_channels, 1, spectral=spectral)
         self.commute = commute
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
@@ -217,18 +223,19 @@ class SAGANGenerator(nn.Module):
         widths: Sequence[int] = (),
         fused_attention: bool = True,
         commute_shortcuts: bool = True,
+        spectral_norm: bool = True,
     ):
         super().__init__()
         widths = check_widths("g_widths", widths or generator_widths(resolution, channels), num_levels(resolution) + 1)
-        self.linear = SNLinear(latent_dim, widths[0] * 16)
+        self.linear = SNLinear(latent_dim, widths[0] * 16, spectral=spectral_norm)
         self.blocks = nn.ModuleList()
         self.attention = nn.ModuleDict()
         for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
-            self.blocks.append(GeneratorBlock(before, after, num_classes, commute_shortcuts))
+            self.blocks.append(GeneratorBlock(before, after, num_classes, commute_shortcuts, spectral_norm))
             if 8 * 2**i in attention_resolutions:
-                self.attention[str(i)] = PooledAttention(after, fused=fused_attention)
+                self.attention[str(i)] = PooledAttention(after, fused=fused_attention, spectral=spectral_norm)
         self.norm = batch_norm(widths[-1])
-        self.out = SNConv(widths[-1], image_channels, 3)
+        self.out = SNConv(widths[-1], image_channels, 3, spectral=spectral_norm)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         h = self.linear(z).view(z.shape[0], -1, 4, 4)
@@ -243,6 +250,7 @@ class SAGANDiscriminator(nn.Module):
     """(images (B, C, H, W) in [-1, 1], labels (B,) or None) -> logits (B,), float32.
 
     Args:
+      num_down: blocks that halve the map; 0 = down to 4 x 4 pixels.
       wide: blocks widen in their first convolution (SAGAN) or in their second (SNGAN, nnabla's SAGAN).
       commute_shortcuts: as in `SAGANGenerator` (average pooling commutes with a 1x1 convolution too).
     """
@@ -254,6 +262,7 @@ class SAGANDiscriminator(nn.Module):
         num_classes: int = 1000,
         *,
         attention_resolutions: Sequence[int] = (64,),
+        num_down: int = 0,
         wide: bool = True,
         image_channels: int = 3,
         widths: Sequence[int] = (),
@@ -261,8 +270,10 @@ class SAGANDiscriminator(nn.Module):
         commute_shortcuts: bool = True,
     ):
         super().__init__()
-        levels = num_levels(resolution)
-        widths = check_widths("d_widths", widths or discriminator_widths(resolution, channels), levels + 1)
+        widths = tuple(widths) or discriminator_widths(resolution, channels, num_down)
+        levels = num_down or num_levels(resolution)
+        if len(widths) < levels:
+            raise ValueError(f"d_widths (={widths}) must have at least {levels} entries, one for each halved map.")
         self.blocks = nn.ModuleList()
         self.attention = nn.ModuleDict()
         for i, (before, after) in enumerate(zip((image_channels, *widths), widths, strict=False)):

@@ -8,9 +8,11 @@ from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 
-from jaxgan.layers import conv_cpu
+from jaxgan import target
+from jaxgan.layers import conv_cpu, conv_resample
 from jaxgan.layers.init import Init
 from jaxgan.layers.linear import add_bias
+from jaxgan.layers.resample import average_pool, upsample_nearest
 from jaxgan.layers.spectral_norm import SpectralNorm, effective_kernel, make_spectral_vector
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -48,6 +50,24 @@ class Conv(nnx.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         kernel = effective_kernel(self.kernel, self.u, self.sn, train=train).astype(self.dtype)
         return add_bias(conv(x.astype(self.dtype), kernel, self.stride, self.padding), self.bias)
+
+    def upsampled(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Returns `self(upsample_nearest(x))`, on a CPU as one convolution if it is 3x3 with stride and padding 1."""
+        if not self._may_fuse():
+            return self(upsample_nearest(x), train=train)
+        kernel = effective_kernel(self.kernel, self.u, self.sn, train=train)
+        return add_bias(conv_resample.conv_of_upsampled(x.astype(self.dtype), kernel), self.bias)
+
+    def pooled(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Returns `average_pool(self(x))`, on a CPU as one convolution if it is 3x3 with stride and padding 1."""
+        if not self._may_fuse():
+            return average_pool(self(x, train=train))
+        kernel = effective_kernel(self.kernel, self.u, self.sn, train=train)
+        return add_bias(conv_resample.pooled_conv(x.astype(self.dtype), kernel), self.bias)
+
+    def _may_fuse(self) -> bool:
+        fits = self.kernel.shape[:2] == (3, 3) and self.stride == self.padding == 1
+        return fits and target.platform() == "cpu"
 
 
 class ConvTranspose(nnx.Module):
@@ -102,7 +122,7 @@ class ConvTranspose(nnx.Module):
 
 def conv(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0) -> jax.Array:
     """Cross-correlates x (B, H, W, in) with kernel (kh, kw, in, out) after `padding` zeros on every side."""
-    if stride > 1 and jax.default_backend() == "cpu":
+    if stride > 1 and target.platform() == "cpu":
         return conv_cpu.strided_conv(x, kernel, stride, padding)
     pads = ((padding, padding),) * 2
     return lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=_LAYOUT)
@@ -112,7 +132,7 @@ def conv_transpose(
     x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0, output_padding: int = 0
 ) -> jax.Array:
     """Transposes `conv(., stride, padding)` with kernel (kh, kw, in, out), taps as `ConvTranspose` stores them."""
-    if jax.default_backend() == "cpu":
+    if target.platform() == "cpu":
         return conv_cpu.transposed_conv(x, kernel, stride, padding, output_padding)
     lows = (side - 1 - padding for side in kernel.shape[:2])
     pads = tuple((low, low + output_padding) for low in lows)

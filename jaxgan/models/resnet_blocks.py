@@ -56,7 +56,7 @@ class GeneratorBlock(nnx.Module):
 
     def __call__(self, x: jax.Array, labels: jax.Array | None, *, train: bool) -> jax.Array:
         h = jax.nn.relu(self.norm1(x, labels, train=train))
-        h = self.conv1(upsample_nearest(h), train=train)
+        h = self.conv1.upsampled(h, train=train)
         h = jax.nn.relu(self.norm2(h, labels, train=train))
         h = self.conv2(h, train=train)
         return h + upsample_nearest(self.shortcut(x, train=train))
@@ -82,7 +82,7 @@ class FirstDiscriminatorBlock(nnx.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         h = jax.nn.relu(self.conv1(x, train=train))
-        h = average_pool(self.conv2(h, train=train))
+        h = self.conv2.pooled(h, train=train)
         return h + self.shortcut(average_pool(x), train=train)
 
 
@@ -116,10 +116,9 @@ class DiscriminatorBlock(nnx.Module):
         self.down = down
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        h = self.conv1(jax.nn.relu(x), train=train)
-        h = self.conv2(jax.nn.relu(h), train=train)
-        if self.down:
-            h, x = average_pool(h), average_pool(x)
+        h = jax.nn.relu(self.conv1(jax.nn.relu(x), train=train))
+        h = self.conv2.pooled(h, train=train) if self.down else self.conv2(h, train=train)
+        x = average_pool(x) if self.down else x
         return h + (x.astype(h.dtype) if self.shortcut is None else self.shortcut(x, train=train))
 
 

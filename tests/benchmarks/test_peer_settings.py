@@ -34,6 +34,9 @@ def one_device(preset, *overrides):
         ("sagan128", []),
         ("dcgan64", []),
         ("dcgan64", ["model.g_widths=", "model.d_widths=", "model.g_channels=8", "model.d_channels=4"]),
+        ("sngan32", []),
+        ("sagan32", ["model.d_num_down=2", "model.g_spectral_norm=none"]),
+        ("sagan32", ["model.d_widths=8,8,8,8,8"]),
     ],
 )  # fmt: skip
 def test_the_peer_has_the_same_networks(preset, overrides):
@@ -59,7 +62,8 @@ def test_settings_carry_over():
     expected = {
         "kind": "sagan", "resolution": 32, "image_channels": 3, "batch_size": 16, "num_d_steps": 3, "latent_dim": 128,
         "g_widths": (512, 256, 128, 64), "d_widths": (64, 128, 256, 512), "g_lr": 0.5, "d_lr": 0.25,
-        "dtype": "bfloat16", "num_classes": 10, "attention_resolutions": (16,), "wide": True,
+        "dtype": "bfloat16", "num_classes": 10, "attention_resolutions": (16,), "wide": True, "num_down": 0,
+        "g_spectral_norm": True,
     }  # fmt: skip
     assert settings.pop("ema_decay") == pytest.approx(0.9999**0.25, abs=1e-8)  # per image, as jaxgan counts
     assert settings == expected
@@ -73,11 +77,15 @@ def test_settings_carry_over():
         "model.g_attention_resolutions=16", "model.d_attention_resolutions=16", "method.penalty=r1",
         "method.weight_clip=0.1", "method.d_loss_scale=0.5", "method.d_stats_in_g_step=false",
         "method.reuse_latents=true", "method.fake_labels=without_replacement", "g_optim.name=sgd",
+        "num_microbatches=2", "model.bn_groups=2",
         "d_optim.name=rmsprop", "g_optim.grad_clip_norm=1", "d_optim.grad_clip_norm=1", "model.g_spectral_norm=hidden",
         "model.d_spectral_norm=hidden", "method.loss=wasserstein", "model.name=mlp")]
     + [("sagan32", change) for change in (
         "model.sn_iters=2", "model.attention_kind=plain", "model.d_pool=mean", "method.joint_forward=false",
-        "model.d_num_down=2", "model.d_widths=8,8,8,8,8", "model.attention_resolutions=4")]
+        "model.attention_resolutions=4")]
+    + [("cyclegan256", change) for change in (
+        "num_d_steps=2", "model.conv_bias=true", "model.g_kernel=4", "model.d_last_stride=2", "method.loss=hinge",
+        "method.paired_l1_weight=1", "ema.halflife_images=5", "data.width=512", "method.d_loss_scale=0.5")]
     + [("dcgan64", change) for change in (
         "model.attention_resolutions=16", "model.conditional=true", "model.g_slope=0.1", "model.d_slope=0.1",
         "model.d_batch_norm=all", "model.conv_bias=true", "model.last_activation=false", "model.d_tanh=true",
@@ -95,7 +103,8 @@ def test_what_the_peer_lacks_is_named(preset, change):
 
 @pytest.mark.parametrize(
     "recipe, has_peer",
-    [("sagan_imagenet", True), ("digits", True), ("sagan_cifar10", False), ("sagan_imagenet_nnabla", False),
+    [("sagan_imagenet", True), ("digits", True), ("sagan_cifar10", True), ("sngan_cifar10", True),
+     ("cyclegan_maps", True), ("pix2pix_maps", False), ("sagan_imagenet_nnabla", False),
      ("dcgan_celeba", True), ("dcgan_mnist", False), ("gan_mnist", False), ("wgan_gp_cifar10", False)],
 )  # fmt: skip
 def test_recipes_with_and_without_a_peer(recipe, has_peer):
@@ -113,6 +122,36 @@ def test_sagan128_is_the_recipe():
     preset = PRESETS["sagan128"]
     changes = config_lib.differences(preset.config, recipe.config)
     assert set(changes) == {"data.source"} and preset.num_classes == recipe.num_classes == 1000
+
+
+@pytest.mark.parametrize(
+    "preset, recipe, other",
+    [("sngan32", "sngan_cifar10", set()), ("cyclegan256", "cyclegan_maps", {"data.crop", "data.flip"})],
+)
+def test_further_presets_are_recipes_but_for_their_schedules(preset, recipe, other):
+    recipe = load_case(None, str(CONFIGS / f"{recipe}.py"), [], 1)
+    changes = config_lib.differences(PRESETS[preset].config, recipe.config)
+    schedules = {name for name in changes if name.split(".")[-1] in ("schedule", "decay_begin", "decay_steps")}
+    assert set(changes) - schedules == other | {"data.source"}
+
+
+def test_the_cyclegan_peer_has_the_same_networks():
+    torch = pytest.importorskip("torch")
+    from benchmarks import torch_cyclegan_peer
+    from jaxgan.methods.registry import build_translation_networks
+
+    case = one_device("cyclegan256", "model.num_res_blocks=2", "model.g_channels=8", "model.d_num_layers=2")
+    settings = peer_settings(case.config, 0)
+    assert settings.pop("kind") == "cyclegan"
+    config = torch_cyclegan_peer.CycleGANPeerConfig(**settings)
+    with torch.device("meta"):
+        peers = torch_cyclegan_peer.make_generators(config), torch_cyclegan_peer.make_discriminators(config)
+    assert [set(nets) for nets in peers] == [{"g_ab", "g_ba"}, {"d_a", "d_b"}]
+    for build, nets in zip(build_translation_networks(case.config), peers, strict=True):
+        abstract = nnx.eval_shape(lambda build=build: nnx.state(build(nnx.Rngs(0)), nnx.Param))
+        sizes = sorted(leaf.size for leaf in jax.tree.leaves(abstract))
+        for net in nets.values():
+            assert sizes == sorted(p.numel() for p in net.parameters())
 
 
 def test_the_presets_are_valid_and_have_one_device():

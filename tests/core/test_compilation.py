@@ -16,6 +16,15 @@ def test_convolutions_stay_out_of_the_slow_library_on_a_cpu():
     assert "convolution(" in ours.as_text()
 
 
+def test_sums_go_to_the_library_that_is_quick_at_them():
+    total = jax.jit(lambda x: x.sum((0, 1, 2)), compiler_options=compiler_options())
+    x = 3.0 + jax.random.normal(jax.random.key(0), (32, 16, 16, 8))
+    assert "ynn_fusion" in total.lower(x).compile().as_text()
+    first = total(x)
+    assert jnp.allclose(first, jax.jit(lambda x: x.sum((0, 1, 2)))(x), rtol=1e-5)
+    assert all((total(x) == first).all() for _ in range(20))  # however its threads are timed: resumption is bitwise
+
+
 def test_the_options_change_nothing_but_rounding():
     x, kernel = jax.random.normal(jax.random.key(0), (8, 8, 8, 16)), jnp.ones((3, 3, 16, 16))
     ours = jax.jit(_weight_gradient, compiler_options=compiler_options())(x, kernel)
