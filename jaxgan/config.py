@@ -181,11 +181,39 @@ class MeshConfig:
     fsdp_min_size: int = 2**18  # elements; smaller arrays lie whole on every device
     unroll_d_steps: str = "auto"  # auto (unrolled on CPU, scanned elsewhere) | always | never
 
+    def shape(self, num_devices: int, num_processes: int = 1) -> tuple[int, int]:
+        """Returns the sizes of the axes "data" and "fsdp" on so many devices; raises ConfigError if they do not fit."""
+        data, fsdp = self.data or num_devices // max(self.fsdp, 1), self.fsdp
+        if fsdp < 1 or num_devices % fsdp:
+            divisors = ", ".join(str(n) for n in range(1, num_devices + 1) if num_devices % n == 0)
+            raise ConfigError(
+                f"config.mesh.fsdp (={fsdp}) must divide the number of devices (={num_devices}); try one of {divisors}."
+            )
+        if not 0 < data * fsdp <= num_devices:
+            raise ConfigError(
+                f"config.mesh.data (={data}) times config.mesh.fsdp (={fsdp}) must lie between 1 and the number of "
+                f"devices (={num_devices}); set config.mesh.data=0 to use them all."
+            )
+        if num_processes > 1 and data * fsdp != num_devices:
+            raise ConfigError(
+                f"config.mesh.data (={data}) must be 0 or {num_devices // fsdp} when several processes train together, "
+                f"so that all {num_devices} devices take part; set it to 0."
+            )
+        return data, fsdp
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HealthConfig:
     max_rollbacks: int = 2  # to a healthy checkpoint, per run; beyond that the run stops with a diagnosis
     rollback_lr_factor: float = 0.5  # both learning rates are multiplied by it after each rollback
+    # |mean logit of real - of fake images|; 0 = off. Not watched where logits have no scale: wasserstein, own losses
+    max_logit_gap: float = 50.0
+    max_grad_norm_ratio: float = 100.0  # a network's gradient norm over its median of good steps; 0 = off
+    window: int = 200  # good steps which that median is taken over; nothing is judged before there are as many
+    patience: int = 100  # steps in a row beyond one of these limits before a rollback; the first one is warned of
+    min_diversity: float = 0.1  # of the sample grid, as a fraction of that of real images; 0 = off
+    diversity_from_step: int = 1_000  # grids before it are not judged: a young G draws alike images
+    diversity_patience: int = 3  # grids in a row below min_diversity before a rollback; the first one is warned of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -281,6 +309,9 @@ def _build(cls: type, tree: Mapping[str, Any], path: str, problems: list[str]) -
 
 
 def _convert(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
+    if any(isinstance(v, int) and abs(v) >= 2**63 for v in (value if isinstance(value, (list, tuple)) else (value,))):
+        problems.append(f"{path} must lie within -2^63 ... 2^63.")  # larger numbers overflow in the rules themselves
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if typing.get_origin(hint) is tuple:

@@ -48,19 +48,23 @@ _POSITIVE = (
     "model.d_num_layers",
     "checkpoint.every_steps", "checkpoint.keep", "sample.rows", "sample.columns", "log.every_steps",
     "log.profile_num_steps", "eval.num_samples", "g_optim.lr", "d_optim.lr", "mesh.fsdp", "model.bn_groups",
+    "health.rollback_lr_factor", "health.window", "health.patience", "health.diversity_patience",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "seed", "data.width", "model.d_num_down", "method.penalty_weight", "method.weight_clip", "ema.halflife_images",
     "ema.start_step", "checkpoint.keep_every", "checkpoint.keep_best", "sample.every_steps", "log.profile_step",
-    "eval.every_steps", "eval.num_reference", "mesh.data", "model.num_res_blocks", "method.gan_weight",
-    "method.paired_l1_weight", "method.cycle_weight", "method.identity_weight", "method.pool_size",
+    "eval.every_steps", "eval.num_reference", "mesh.data", "mesh.fsdp_min_size", "model.num_res_blocks",
+    "method.gan_weight", "method.paired_l1_weight", "method.cycle_weight", "method.identity_weight", "method.pool_size",
+    "health.max_rollbacks", "health.max_logit_gap", "health.max_grad_norm_ratio", "health.diversity_from_step",
 )  # fmt: skip
-_FRACTIONS = ("model.bn_decay", "g_optim.b1", "g_optim.b2", "d_optim.b1", "d_optim.b2", "model.g_dropout")
+_FRACTIONS = ("model.bn_decay", "g_optim.b1", "g_optim.b2", "d_optim.b1", "d_optim.b2", "model.g_dropout",
+              "health.min_diversity")  # fmt: skip
 
 # Fields of `model` that only some families read: setting one elsewhere would have no effect, so it is refused.
 _CONV = ("g_channels", "d_channels", "g_widths", "d_widths", "base_size", "g_spectral_norm", "d_spectral_norm",
          "sn_iters", "sn_eps", "attention_resolutions", "g_attention_resolutions", "d_attention_resolutions",
-         "attention_kind", "attention_span", "bn_decay", "bn_eps")  # fmt: skip
+         "attention_kind", "attention_span", "bn_decay", "bn_eps", "bn_groups")  # fmt: skip
+_REMAT = ("remat",)  # resnet and cyclegan only
 _RESNET = ("d_wide", "d_num_down", "d_pool")
 _DCGAN = ("d_batch_norm", "conv_bias", "last_activation", "d_tanh", "bn_scale_mean", "sn_axis")
 _SLOPES = ("g_slope", "d_slope")
@@ -71,10 +75,10 @@ _TRANSLATION = ("d_num_layers", *_CYCLEGAN, *_UNET)
 _LATENT = ("latent_dim", *(name for name in _CONV if name not in ("g_channels", "d_channels")))
 _UNUSED = {
     "resnet": _DCGAN + _SLOPES + _MLP + _TRANSLATION,
-    "dcgan": _RESNET + _MLP + _TRANSLATION,
-    "mlp": _CONV + _RESNET + _DCGAN + _TRANSLATION,
+    "dcgan": _RESNET + _MLP + _TRANSLATION + _REMAT,
+    "mlp": _CONV + _RESNET + _DCGAN + _TRANSLATION + _REMAT,
     "cyclegan": _LATENT + _RESNET + tuple(name for name in _DCGAN if name != "conv_bias") + _SLOPES + _MLP + _UNET,
-    "unet": _LATENT + _RESNET + _DCGAN + _SLOPES + _MLP + _CYCLEGAN,
+    "unet": _LATENT + _RESNET + _DCGAN + _SLOPES + _MLP + _CYCLEGAN + _REMAT,
 }
 # The same for fields of `method`, by its name.
 _LATENT_METHOD = ("penalty", "penalty_weight", "weight_clip", "joint_forward", "d_stats_in_g_step", "reuse_latents",
@@ -105,6 +109,7 @@ def validate(config: Config, *, num_devices: int = 1, num_processes: int = 1, ow
     if not own_method:
         problems += _check_model(config)
         problems += _check_method(config)
+        problems += _check_parts(config, num_devices)
         problems += _check_translation(config) if config.method.name in TRANSLATING else []
     problems += _check_batch(config, num_devices, num_processes)
     if problems:
@@ -122,6 +127,13 @@ def _check_values(flat: Mapping[str, Any]) -> list[str]:
     problems += [f"config.{n} (={flat[n]}) must not be negative." for n in _NOT_NEGATIVE if not flat[n] >= 0]
     problems += [f"config.{n} (={flat[n]}) must lie in [0, 1)." for n in _FRACTIONS if not 0 <= flat[n] < 1]
     problems += [f"config.{n} (={v}) must be finite." for n, v in flat.items() if _is_not_finite(v)]
+    if flat["health.rollback_lr_factor"] > 1:
+        problems.append(f"config.health.rollback_lr_factor (={flat['health.rollback_lr_factor']}) must not exceed 1.")
+    if 0 < flat["health.max_grad_norm_ratio"] <= 1:
+        problems.append(
+            f"config.health.max_grad_norm_ratio (={flat['health.max_grad_norm_ratio']}) must exceed 1, which an "
+            "ordinary step has; or be 0, which turns it off."
+        )
     for network in ("g", "d"):
         if flat[f"{network}_optim.schedule"] in ("linear", "cosine") and flat[f"{network}_optim.decay_steps"] <= 0:
             problems.append(
@@ -193,7 +205,7 @@ def _check_resolution(config: Config) -> list[str]:
     num_down = config.model.d_num_down or num_up
     maps = {
         "g": {base * 2**i for i in range(num_up + (config.model.name == "resnet"))},
-        "d": {short // 2**i for i in range(1, num_down + 1)},
+        "d": {short // 2**i for i in range(1, min(num_down, 64) + 1)},
     }
     both = maps["g"] & maps["d"]
     fields = {"attention_resolutions": both, "g_attention_resolutions": maps["g"], "d_attention_resolutions": maps["d"]}
@@ -227,6 +239,24 @@ def _check_method(config: Config) -> list[str]:
     return problems
 
 
+def _check_parts(config: Config, num_devices: int) -> list[str]:
+    """Checks the parts that a batch is cut into beside those of the devices."""
+    pieces, model = config.num_microbatches, config.model
+    name = f"config.num_microbatches (={pieces})"
+    if pieces > 1 and config.method.name in TRANSLATING:
+        return [f"{name} must be 1 for method.name={config.method.name!r}."]
+    if pieces > 1 and model.name == "dcgan" and model.d_batch_norm != "none":
+        return [f"{name} must be 1 where D has batch norm, which needs the whole batch; see config.model.d_batch_norm."]
+    devices = config.mesh.data * config.mesh.fsdp or num_devices
+    parts = {f"{name} x devices (={devices})": pieces * devices if pieces > 1 else 1}
+    parts[f"config.model.bn_groups (={model.bn_groups})"] = model.bn_groups
+    return [
+        f"config.batch_size (={config.batch_size}) must be a multiple of {what}; try {-(-config.batch_size // n) * n}."
+        for what, n in parts.items()
+        if n > 0 and config.batch_size % n
+    ]
+
+
 def _check_translation(config: Config) -> list[str]:
     method, data = config.method, config.data
     problems = []
@@ -250,9 +280,10 @@ def _check_translation(config: Config) -> list[str]:
 
 def _check_batch(config: Config, num_devices: int, num_processes: int) -> list[str]:
     problems = []
-    devices = config.mesh.data or num_devices
-    if devices > num_devices:
-        problems.append(f"config.mesh.data (={devices}) exceeds the number of devices (={num_devices}).")
+    try:
+        devices = math.prod(config.mesh.shape(num_devices, num_processes))
+    except ConfigError as problem:
+        problems, devices = [str(problem)], 0
     for count, name in ((devices, "devices"), (num_processes, "processes")):
         if count > 0 and config.batch_size > 0 and config.batch_size % count:
             low = config.batch_size // count * count

@@ -159,8 +159,30 @@ def test_the_batch_must_be_divisible(devices, processes, text):
     assert text in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"num_microbatches": 3}, "num_microbatches (=3) x devices (=2); try 66"),
+        ({"num_microbatches": 32}, ""),
+        ({"model": {"bn_groups": 7}}, "config.model.bn_groups (=7); try 70"),
+        ({"model": {"bn_groups": 32}}, ""),
+        ({"num_microbatches": 2, "model": {"name": "dcgan", "conditional": False}}, "must be 1 where D has batch norm"),
+        ({"num_microbatches": 2} | TRANSLATES, "must be 1 for method.name='cyclegan'"),
+        ({"model": {"name": "dcgan", "conditional": False, "remat": True}}, "model.remat (=True) has no effect"),
+    ],
+)
+def test_parts_of_a_batch(values, text):
+    config = change(**({"batch_size": 64} | values))
+    if not text:
+        config_rules.validate(config, num_devices=2)
+        return
+    with pytest.raises(ConfigError) as error:
+        config_rules.validate(config, num_devices=2)
+    assert text in str(error.value)
+
+
 def test_more_devices_than_there_are():
-    with pytest.raises(ConfigError, match=r"mesh.data \(=4\) exceeds the number of devices \(=2\)"):
+    with pytest.raises(ConfigError, match=r"mesh.data \(=4\) .* number of devices \(=2\)"):
         config_rules.validate(change(mesh={"data": 4}), num_devices=2)
 
 

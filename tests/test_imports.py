@@ -25,12 +25,13 @@ FLOORS = {
     "objectives": 1,
     "data": 1,
     "config": 1,
+    "target": 0,  # jaxgan/target.py: the kind of device that is compiled for
     "config_rules": 2,
     "recipe": 2,
     "api": 7,  # jaxgan/api.py: what the library does
     "root": 9,  # jaxgan/__init__.py: names of the floors below, each imported when it is used
 }
-ONLY = {"models": {"layers"}, "core": {"config"}, "data": {"config"}}
+ONLY = {"models": {"layers"}, "core": {"config", "target"}, "data": {"config"}}
 
 
 def wing(module: str) -> str:

@@ -46,7 +46,7 @@ def init_state(
     init_aux: Callable[[Mapping[str, Average]], Any],
     *,
     seed: int,
-    sharding: jax.sharding.Sharding,
+    sharding: jax.sharding.Sharding | Callable[[TrainState], Any],
 ) -> tuple[TrainState, dict[str, Network]]:
     """Builds all networks and the state of step 0, placed by `sharding`.
 
@@ -58,7 +58,7 @@ def init_state(
       averaged: names of the networks that have a moving average.
       init_aux: from the variables of all networks to the method's own state.
       seed: of the run.
-      sharding: of every leaf.
+      sharding: of every leaf, or a function from the state (its shapes are read) to the sharding of each leaf.
     """
     networks, variables = {}, {}
     for name, build in builders.items():
@@ -79,7 +79,7 @@ def init_state(
 
     # Donating the state requires that no two of its leaves share a buffer.
     state = jax.tree.map(jnp.copy, finish(variables))
-    return jax.device_put(state, sharding), networks
+    return jax.device_put(state, sharding(state) if callable(sharding) else sharding), networks
 
 
 def _strongly_typed(x: jax.Array) -> jax.Array:

@@ -129,7 +129,7 @@ def _batch(
     """Runs one batch, padded to `batch_size` rounded up to the devices, so that one program serves all batches."""
     count, devices = len(inputs["z"]), run.mesh.size
     padding = -(-batch_size // devices) * devices - count
-    sharding = NamedSharding(run.mesh, PartitionSpec("data"))
+    sharding = NamedSharding(run.mesh, PartitionSpec(run.mesh.axis_names))
     padded: dict[str, Any] = {
         name: jax.device_put(np.concatenate([rows, np.repeat(rows[-1:], padding, axis=0)]), sharding)
         for name, rows in inputs.items()

@@ -128,9 +128,9 @@ def _forgetful(spec: NetworkSpec) -> _Forgetful:
 
 
 def _forget(part: nnx.Module) -> bool:
-    """Makes running = 0 * running + 1 * batch; False where the module is no batch norm."""
+    """Makes running = 0 * running + 1 * whole batch; False where the module is no batch norm."""
     if isinstance(part, BatchNorm):
-        part.decay = 0.0
+        part.decay, part.groups = 0.0, 1
     elif isinstance(part, nnx.BatchNorm):
         part.momentum = 0.0
     return isinstance(part, (BatchNorm, nnx.BatchNorm))

@@ -256,7 +256,7 @@ def _run(
     """Runs one batch, filled up to `batch_size` rounded up to the devices, so that one program serves a size."""
     count, devices = len(images), source.mesh.size
     filling = -(-batch_size // devices) * devices - count
-    sharding = NamedSharding(source.mesh, PartitionSpec("data"))
+    sharding = NamedSharding(source.mesh, PartitionSpec(source.mesh.axis_names))
     filled = [
         jax.device_put(np.concatenate([rows, np.repeat(rows[-1:], filling, axis=0)]), sharding)
         for rows in (images, numbers)

@@ -94,7 +94,7 @@ class Method(Protocol):
 
 
 def initial_state(
-    method: Method, *, seed: int, sharding: jax.sharding.Sharding
+    method: Method, *, seed: int, sharding: jax.sharding.Sharding | Callable[[TrainState], Any]
 ) -> tuple[TrainState, dict[str, Network]]:
     """Builds the networks that a method declares, and the state of step 0; see `init_state`."""
     specs = method.networks
