@@ -110,11 +110,11 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from jaxgan.evaluation.errors import EvaluationError
     from jaxgan.generation.errors import RunError
     from jaxgan.methods.errors import MethodError
-    from jaxgan.training.metrics import NonFiniteError
+    from jaxgan.training.metrics import HealthError
     from jaxgan.training.workdir import WorkdirError
 
     return (
-        CommandError, ConfigError, DataError, CheckpointError, WorkdirError, MethodError, NonFiniteError, RunError,
+        CommandError, ConfigError, DataError, CheckpointError, WorkdirError, MethodError, HealthError, RunError,
         EvaluationError,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Two real processes train one run together, started as Open MPI would start them."""
+"""Two real processes train one run together, started as Open MPI would start them, and find that out themselves."""
 
 import os
 import random
@@ -50,7 +50,7 @@ def run_two(workdir, total_steps):
         }
         processes.append(
             subprocess.Popen(
-                command(workdir, total_steps, "--distributed"),
+                command(workdir, total_steps),
                 cwd=ROOT,
                 env=environment(**mpi),
                 stdout=subprocess.DEVNULL,
