@@ -60,8 +60,8 @@ def train(
       The run at its last step, or at the step where Ctrl-C or SIGTERM stopped it.
 
     Raises:
-      ConfigError, DataError, WorkdirError, CheckpointError, MethodError, NonFiniteError, EvaluationError: each with one
-        sentence.
+      ConfigError, DataError, WorkdirError, CheckpointError, MethodError, HealthError (NonFiniteError is one),
+        EvaluationError: each with one sentence.
     """
     quiet_logs()
     use_compilation_cache()

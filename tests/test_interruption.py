@@ -114,7 +114,7 @@ def test_kill_9_at_a_random_moment_and_typing_the_command_again(straight, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_polite_stop_saves_at_once_and_exits_cleanly(tmp_path, number):
     args = ("--config.total_steps=100000", "--config.checkpoint.every_steps=100000", "--config.log.every_steps=1")
     process = start(tmp_path, *args)
@@ -130,7 +130,7 @@ def test_a_polite_stop_saves_at_once_and_exits_cleanly(tmp_path, number):
     assert last.returncode == 0 and f"restoring step {step:,}" in last.stderr
 
 
-@pytest.mark.parametrize("when", ["before", "while"])
+@pytest.mark.parametrize("when", ["before", pytest.param("while", marks=pytest.mark.slow)])
 def test_a_full_disk_leaves_the_previous_checkpoint_valid(tmp_path, when):
     first = run(tmp_path, "--config.total_steps=2", "--config.checkpoint.every_steps=2")
     assert first.returncode == 0, first.stderr

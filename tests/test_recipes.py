@@ -109,6 +109,8 @@ TWINS = {
     "sagan_imagenet_nnabla",
     "sagan_celeba_nonlocal",
     "sagan_lsun_church_nonlocal",
+    "sagan_imagenet",
+    "wgan_gp_cifar10",
 }
 EACH = [pytest.param(path, marks=[pytest.mark.slow] if path.stem in TWINS else []) for path in RECIPES]
 

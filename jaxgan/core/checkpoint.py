@@ -9,10 +9,11 @@ flipped bit on the disk.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -42,9 +43,9 @@ class Checkpointer:
         """
         self.directory = os.path.abspath(directory)
         self._every_steps = config.every_steps if config else 0
-        self._last_refused = -1
+        self._healthy: dict[int, bool] = {}
         try:
-            self._manager = ocp.CheckpointManager(self.directory, options=_options(config))
+            self._manager = ocp.CheckpointManager(self.directory, options=_options(config, self.is_healthy))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.directory} cannot be used for checkpoints ({_reason(error)}).") from error
 
@@ -58,18 +59,47 @@ class Checkpointer:
         """The newest complete checkpoint, if any."""
         return max(self.steps(), default=None)
 
+    def is_healthy(self, step: int) -> bool:
+        """Whether a checkpoint was saved while nothing was wrong with the run; False where that cannot be read."""
+        if step not in self._healthy:
+            facts = self._facts(step)
+            self._healthy[step] = bool(facts) and facts.get("healthy", True) is True
+        return self._healthy[step]
+
+    def num_rollbacks(self, step: int) -> int | None:
+        """How many rollbacks the run had behind it when it saved this step; None where that cannot be read."""
+        facts = self._facts(step)
+        found = facts.get("rollbacks", 0) if facts else None
+        return found if isinstance(found, int) else None
+
+    def remove(self, steps: Sequence[int]) -> None:
+        """Deletes checkpoints, newest first: what is left at any moment is a run that ended earlier."""
+        for step in sorted(steps, reverse=True):
+            with self._reporting(step, "remove"):
+                self._manager.delete(step)
+            self._healthy.pop(step, None)
+
     def is_due(self, step: int) -> bool:
         """Whether the settings ask for a checkpoint of this step."""
         return step > 0 and step % self._every_steps == 0
 
-    def save(self, step: int, state: TrainState, run: Mapping[str, Any], metrics: Mapping[str, float] | None = None):
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        run: Mapping[str, Any],
+        metrics: Mapping[str, float] | None = None,
+        *,
+        healthy: bool = True,
+    ) -> None:
         """Starts to save; returns when the arrays are copied, and writes in the background.
 
         Args:
           step: number of finished steps; saving the same step twice is a no-op.
           state: what to save.
-          run: JSON-serialisable facts: "config", "data".
+          run: JSON-serialisable facts: "config", "data", "rollbacks".
           metrics: scores of this step, for keeping the best.
+          healthy: whether nothing was wrong with the run; the newest such one is kept until there is another.
 
         Raises:
           CheckpointError: this save, or the one before it in the background, failed (e.g. disk full).
@@ -82,8 +112,9 @@ class Checkpointer:
         shapes = {name: checksum.shapes(item) for name, item in items.items()}
         args = ocp.args.Composite(
             **{name: ocp.args.StandardSave(item) for name, item in items.items()},
-            run=ocp.args.JsonSave(dict(run, format=FORMAT, checksums=sums, shapes=shapes)),
+            run=ocp.args.JsonSave(dict(run, healthy=healthy, format=FORMAT, checksums=sums, shapes=shapes)),
         )
+        self._healthy[step] = healthy
         with self._reporting(step):
             self._manager.save(step, args=args, metrics=dict(metrics) if metrics else None, force=True)
 
@@ -111,6 +142,11 @@ class Checkpointer:
             found = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore()))["run"]
             if not isinstance(found, dict) or not {"format", "checksums", "shapes"} <= set(found):
                 raise ValueError("it was not written by jaxgan")
+            if not isinstance(found["format"], int) or not all(
+                isinstance(found[name], dict) and all(isinstance(item, dict) for item in found[name].values())
+                for name in ("checksums", "shapes")
+            ):
+                raise ValueError("its item `run` is damaged")
             if found["format"] > FORMAT:
                 raise ValueError(f"its format {found['format']} is newer than this version's {FORMAT}; update jaxgan")
             return found
@@ -148,6 +184,16 @@ class Checkpointer:
                 raise ValueError(f"checksum of {damaged[0]} does not match: the file is damaged")
             return restored
 
+    def _facts(self, step: int) -> dict[str, Any]:
+        """The JSON item as it lies on the disk, unchecked; {} where it cannot be read."""
+        # Not by way of the manager, which asks while it saves (see `_NewestHealthy`).
+        try:
+            with open(os.path.join(self.directory, str(step), "run", "metadata"), encoding="utf-8") as file:
+                found = json.load(file)
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def _check_space(self, state: TrainState) -> None:
         """Refuses a save that cannot succeed before anything is written."""
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -161,8 +207,8 @@ class Checkpointer:
             )
 
     @contextlib.contextmanager
-    def _reporting(self, step: int | None) -> Iterator[None]:
-        """Turns whatever the storage layer raises while saving into one sentence."""
+    def _reporting(self, step: int | None, doing: str = "save") -> Iterator[None]:
+        """Turns whatever the storage layer raises while writing into one sentence."""
         try:
             yield
         except CheckpointError:
@@ -172,7 +218,7 @@ class Checkpointer:
             kept = self.latest_step()
             rest = f"the one of step {kept} stays valid" if kept is not None else "there is none before it"
             raise CheckpointError(
-                f"cannot save {which} in {self.directory} ({_reason(error)}); {rest}. Make room and type the same "
+                f"cannot {doing} {which} in {self.directory} ({_reason(error)}); {rest}. Make room and type the same "
                 "command to go on."
             ) from error
 
@@ -213,10 +259,22 @@ def _mismatch(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str | None
     return None
 
 
-def _options(config: CheckpointConfig | None) -> ocp.CheckpointManagerOptions:
+class _NewestHealthy(policies.PreservationPolicy):
+    """Keeps the newest healthy checkpoint, which a run that goes wrong is rolled back to."""
+
+    def __init__(self, is_healthy: Callable[[int], bool]):
+        self._is_healthy = is_healthy
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: policies.PreservationContext) -> Sequence[bool]:
+        del context
+        newest = next((info.step for info in reversed(checkpoints) if self._is_healthy(info.step)), None)
+        return [info.step == newest for info in checkpoints]
+
+
+def _options(config: CheckpointConfig | None, is_healthy: Callable[[int], bool]) -> ocp.CheckpointManagerOptions:
     if config is None:
         return ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
-    keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep)]
+    keep: list[policies.PreservationPolicy] = [policies.LatestN(config.keep), _NewestHealthy(is_healthy)]
     if config.keep_every:
         keep.append(policies.EveryNSteps(config.keep_every))
     if config.keep_best:

@@ -10,13 +10,25 @@ import numpy as np
 from jaxgan.training.epochs import Epoch, EpochMeans
 
 
-class NonFiniteError(RuntimeError):
+class HealthError(RuntimeError):
+    """The run went wrong and was stopped; the message says what was seen, since when, and what to try.
+
+    Attributes:
+      step: at which it was found.
+    """
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message)
+        self.step = step
+
+
+class NonFiniteError(HealthError):
     """A loss or gradient became NaN or infinite; the message names the step, the network and the last checkpoint."""
 
     def __init__(self, step: int, name: str, network: str | None):
         of = f" of network {network!r}" if network else ""
-        super().__init__(f"{name}{of} is not finite at step {step}")
-        self.step, self.name, self.network = step, name, network
+        super().__init__(f"{name}{of} is not finite at step {step}", step)
+        self.name, self.network = name, network
 
 
 class MetricWindow:
@@ -34,6 +46,7 @@ class MetricWindow:
         """
         self._names, self._networks, self._epoch_means = list(names), tuple(networks), epoch_means
         self._finished: list[Epoch] = []
+        self._rows: list[tuple[int, np.ndarray]] = []
         self._pending: list[tuple[int, jax.Array]] = []
 
     def add(self, step: int, vector: jax.Array) -> None:
@@ -53,9 +66,15 @@ class MetricWindow:
             if not np.all(np.isfinite(row)):
                 name = self._names[int(np.argmax(~np.isfinite(row)))]
                 raise NonFiniteError(step, name, network_of(name, self._networks))
+            self._rows.append((step, row))
             if self._epoch_means is not None and (epoch := self._epoch_means.add(step, row)):
                 self._finished.append(epoch)
         return dict(zip(self._names, map(float, values[-1]), strict=True)) if due else {}
+
+    def fetched(self) -> list[tuple[int, dict[str, float]]]:
+        """Takes out (step, metrics) of every step that was fetched since the last call, in order."""
+        rows, self._rows = self._rows, []
+        return [(step, dict(zip(self._names, map(float, row), strict=True))) for step, row in rows]
 
     def finished_epochs(self) -> list[Epoch]:
         """Takes out the summaries of the epochs whose last step was fetched."""

@@ -91,6 +91,10 @@ class Recorder:
         self._writer.write_scalars(step, {f"eval/{name}": float(value) for name, value in scores.items()})
         return scores
 
+    def health(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes what was measured of the run's health."""
+        self._writer.write_scalars(step, {f"health/{name}": value for name, value in scalars.items()})
+
     def step_done(self, step: int) -> None:
         """Starts and ends the profile that `config.log` asks for; TensorBoard's Profile tab shows it."""
         if self._profile is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,19 @@ def claim(workdir: Path, config: Config, data: DataSpec, *, accept_changes: bool
     Raises:
       WorkdirError: not writable, not a jaxgan workdir, or (naming the fields) trained with other settings or data.
     """
-    try:
+    with writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         _check_same_run(workdir, config, data, accept_changes)
         if is_primary:
             write_json(workdir / "config.json", config_lib.to_dict(config))
             write_json(workdir / "run.json", describe_run(data))
+
+
+@contextlib.contextmanager
+def writing(workdir: Path) -> Iterator[None]:
+    """Turns what the operating system says about a folder that cannot be written into one sentence."""
+    try:
+        yield
     except OSError as error:
         raise WorkdirError(
             f"workdir {workdir} is not writable ({error.strerror or error}); choose another with --workdir."
@@ -60,7 +68,7 @@ def _check_same_run(workdir: Path, config: Config, data: DataSpec, accept_change
         return
     try:
         old = config_lib.from_dict(json.loads((workdir / "config.json").read_text()))
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise WorkdirError(
             f"{workdir / 'config.json'} is not a configuration of this version ({error}); choose another --workdir."
         ) from error
@@ -78,8 +86,8 @@ def _check_same_run(workdir: Path, config: Config, data: DataSpec, accept_change
 
 def _data_changes(workdir: Path, data: DataSpec) -> list[tuple[str, Any, Any]]:
     try:
-        old = json.loads((workdir / "run.json").read_text())["data"]
-    except (OSError, ValueError, KeyError):
+        old = dict(json.loads((workdir / "run.json").read_text())["data"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
     new = describe_data(data)
     return [(name, old.get(name), new[name]) for name in ("num_images", "num_classes") if old.get(name) != new[name]]

@@ -222,3 +222,38 @@ def test_a_failing_save_is_reported_and_the_one_before_stays(tmp_path, monkeypat
 def test_an_absent_step(tmp_path):
     with pytest.raises(CheckpointError, match="99 cannot be read"):
         saved(tmp_path, 4).restore(99, make_state())
+
+
+def test_the_newest_healthy_one_is_kept_and_what_a_checkpoint_tells_of_itself(tmp_path):
+    checkpointer = Checkpointer(tmp_path, CheckpointConfig(keep=1, keep_best=0))
+    for step, healthy in ((1, True), (2, True), (3, False), (4, False)):
+        checkpointer.save(step, make_state(), RUN | {"rollbacks": step // 2}, healthy=healthy)
+    checkpointer.wait()
+    assert checkpointer.steps() == [2, 4]
+    checkpointer.close()
+    again = Checkpointer(tmp_path, CheckpointConfig(keep=1, keep_best=0))
+    assert [again.is_healthy(step) for step in (2, 4, 9)] == [True, False, False]
+    assert [again.num_rollbacks(step) for step in (2, 4, 9)] == [1, 2, None]
+    for step, healthy, left in ((5, False, [2, 5]), (6, True, [6])):
+        again.save(step, make_state(), RUN, healthy=healthy)
+        again.wait()
+        assert again.steps() == left
+
+
+def test_removing_and_saving_again(tmp_path):
+    checkpointer = saved(tmp_path, 2, 4, 6)
+    checkpointer.remove([4, 6])
+    assert checkpointer.steps() == [2]
+    checkpointer.save(4, make_state(seed=9), RUN)
+    checkpointer.wait()
+    assert same(checkpointer.restore(4, make_state()), make_state(seed=9))
+
+
+def test_checkpoints_of_before_health_was_recorded_count_as_healthy(tmp_path):
+    saved(tmp_path, 4).close()
+    path = tmp_path / "4" / "run" / "metadata"
+    run = json.loads(path.read_text())
+    assert run.pop("healthy") is True
+    path.write_text(json.dumps(run))
+    other = Checkpointer(tmp_path, CheckpointConfig())
+    assert other.is_healthy(4) and other.num_rollbacks(4) == 0

@@ -138,7 +138,7 @@ def before_leaf_size(tree, wanted):
     return next(x.size for path, x in jax.tree.leaves_with_path(tree) if jax.tree_util.keystr(path) == wanted)
 
 
-@pytest.mark.parametrize("num_d_steps", [1, 2])
+@pytest.mark.parametrize("num_d_steps", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_one_and_eight_devices_agree(num_d_steps):
     batches = [batch(num_d_steps, seed=s) for s in range(2)]
     one, one_metrics = run(sagan(num_d_steps=num_d_steps), batches)
