@@ -66,15 +66,15 @@ def _simulated(count: int) -> list[Any]:
 def _tpus(name: str) -> list[Any]:
     if not os.environ.get("JAX_PLATFORMS"):
         jax.config.update("jax_platforms", "cpu")  # planning shall not occupy an accelerator
-    for variable, answer in _ANSWERS.items():
+    for variable, answer in _ANSWERS.items():  # the same for every topology: they describe this host alone
         os.environ.setdefault(variable, answer)
     try:
         return list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"--mesh (=tpu:{name}) needs the TPU compiler, which is not installed ({error}); `pip install "
-            f"'jax[tpu]=={jax.__version__}'` brings it, on any machine with Linux."
-        ) from error
     except Exception as error:
-        reason = " ".join(str(error).splitlines()[:1])
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, (ImportError, AttributeError)) or "not installed" in reason:
+            raise ConfigError(
+                f"--mesh (=tpu:{name}) needs the TPU compiler, which is not installed; `pip install "
+                f"'jax[tpu]=={jax.__version__}'` brings it, on any machine with Linux."
+            ) from error
         raise ConfigError(f"--mesh (=tpu:{name}) is no topology ({reason}); it has the form {_FORMS}.") from error
