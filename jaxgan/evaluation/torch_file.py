@@ -84,7 +84,8 @@ def _read_zip(file: BinaryIO, limit: int) -> dict[str, np.ndarray]:
         except TorchFileError:
             raise
         except Exception as error:  # wrong checksum, absent, cut off: a damaged archive raises almost anything
-            raise TorchFileError(str(error).strip("'.")) from error
+            reason = " ".join(str(error).split()).strip("'.")  # names inside the archive may hold anything
+            raise TorchFileError(reason[:200] or "it is cut off") from error
 
     if f"{folder}byteorder" in archive.namelist() and member("byteorder", 6) != b"little":
         raise TorchFileError("it was written on a big-endian machine")
