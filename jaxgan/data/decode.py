@@ -83,9 +83,10 @@ def check_encoded_size(size: int) -> None:
 def read_encoded(file: BinaryIO) -> bytes:
     """Returns the rest of an opened image file; raises DecodeError if it is too large."""
     start = file.tell()
-    check_encoded_size(file.seek(0, io.SEEK_END) - start)
+    size = file.seek(0, io.SEEK_END) - start
+    check_encoded_size(size)
     file.seek(start)
-    return file.read(MAX_ENCODED_BYTES)
+    return file.read(size)  # a read of at most MAX_ENCODED_BYTES would allocate as many, for each image
 
 
 def is_image(name: str) -> bool:

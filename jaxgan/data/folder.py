@@ -58,7 +58,7 @@ class FolderSource(EncodedSource):
         return str(self._root / self._files[index])
 
     def load(self, index: int) -> bytes:
-        with open(self._root / self._files[index], "rb") as file:
+        with open(self._root / self._files[index], "rb", buffering=0) as file:  # read at once, so a buffer only costs
             return read_encoded(file)
 
     def check(self, index: int) -> tuple[int, int]:
