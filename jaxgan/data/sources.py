@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -98,14 +100,28 @@ def _split_folder(rest: str) -> tuple[Path, str]:
 
 
 def _open_digits(source: str, split: str) -> ArraySource:
-    from sklearn import datasets, model_selection  # a second, paid only where it is used
-
-    values, labels = datasets.load_digits(return_X_y=True)
+    values, labels = _load_digits()
     images = np.rint(values.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)  # 0..16 in the set
     if split:
+        from sklearn import model_selection  # seconds, paid only where it is used
+
         parts = model_selection.train_test_split(
             np.arange(len(labels)), test_size=0.25, random_state=0, stratify=labels
         )
         rows = parts[0 if split == "train" else 1]
         images, labels = images[rows], labels[rows]
     return ArraySource(source, images, labels, [str(digit) for digit in range(10)])
+
+
+def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Returns scikit-learn's digits, float64 (1797, 64) of 0..16, and their labels; from its file, if it is there."""
+    spec = importlib.util.find_spec("sklearn")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():  # importing scikit-learn takes longer than all else that reading them needs
+            with gzip.open(file, "rt") as lines:
+                table = np.loadtxt(lines, delimiter=",")
+            return table[:, :-1], table[:, -1].astype(int)
+    from sklearn import datasets
+
+    return datasets.load_digits(return_X_y=True)

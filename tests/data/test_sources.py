@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.data import sources
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources import open_source
 
@@ -22,6 +23,18 @@ def test_digits():
     np.testing.assert_array_equal(image[0, :, 0], [0, 0, 80, 207, 143, 16, 0, 0])
     assert max(source.read(i).max() for i in range(20)) == 255
     np.testing.assert_array_equal(source.labels[:12], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1])
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_digits_are_scikit_learns(monkeypatch, found):
+    from sklearn import datasets
+
+    if not found:  # packaged in another way
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    values, labels = sources._load_digits()
+    expected = datasets.load_digits()
+    np.testing.assert_array_equal(values, expected.data)
+    np.testing.assert_array_equal(labels, expected.target)
 
 
 def test_digits_parts_are_disjoint_stratified_and_complete():
