@@ -2,6 +2,7 @@
 
     python -m benchmarks.scaling --config=configs/sagan_imagenet.py --mesh=tpu:v5e:4x4 --batch_size=256
     python -m benchmarks.scaling --config=configs/sagan_imagenet.py --mesh=cpu:8 --device=h100 --batch_size=256
+    python -m benchmarks.scaling --config=configs/sagan_imagenet.py --mesh=cpu:64 --device="TPU v5" --batch_size=2048
 
 The step is compiled for a topology that is not there (as `--dry_run --mesh` of `jaxgan.main` does); FLOPs and
 collectives are read from the program. Rates of the devices are the vendors' (`DEVICES`); the share of the peak that is
@@ -60,11 +61,15 @@ class Times(NamedTuple):
         return self.compute / sum(self), self.compute / (max(self.compute, self.transfer) + self.latency)
 
 
-def count(config: Config, mesh: str) -> tuple[Counts, str]:
-    """Compiles the step for an absent topology; returns its counts and the kind of its devices."""
+def count(config: Config, mesh: str, platform: str | None = None) -> tuple[Counts, str]:
+    """Compiles the step for an absent topology; returns its counts and the kind of its devices.
+
+    With a `platform` the networks take its operations: on CPUs resampling is part of its convolution, which needs fewer
+    FLOPs and sends larger gradients than a GPU's.
+    """
     devices = absent_devices(mesh)
     setup.validate(config, devices=devices)
-    prepared = setup.prepare(config, dry_run.assumed_data(config), devices=devices)
+    prepared = setup.prepare(config, dry_run.assumed_data(config), devices=devices, platform=platform)
     compiled = prepared.lower().compile()
     found = collectives(compiled.as_text())
     return Counts(prepared.mesh.size, dry_run.count_flops(compiled), found), devices[0].device_kind
@@ -89,7 +94,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--latency", type=float, default=2e-6, help="assumed seconds per hop")
     args = parser.parse_args(argv)
     overrides = {"batch_size": args.batch_size, "dtype": args.dtype, "mesh.fsdp": args.fsdp}
-    counts, kind = count(load_recipe(args.config, overrides), args.mesh)
+    stands_in = args.mesh.startswith("cpu:") and args.device  # simulated devices for others, which nothing compiles for
+    platform = ("gpu" if args.device == "h100" else "tpu") if stands_in else None
+    counts, kind = count(load_recipe(args.config, overrides), args.mesh, platform)
     name = args.device or kind
     if name not in DEVICES:
         parser.error(f"--device is needed for {kind!r}; one of {', '.join(DEVICES)}.")

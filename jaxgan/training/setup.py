@@ -52,7 +52,12 @@ def validate(config: Config, *, own_method: bool = False, devices: Sequence[Any]
 
 
 def prepare(
-    config: Config, data: DataSpec, own: Method | None = None, *, devices: Sequence[Any] | None = None
+    config: Config,
+    data: DataSpec,
+    own: Method | None = None,
+    *,
+    devices: Sequence[Any] | None = None,
+    platform: str | None = None,
 ) -> Setup:
     """Builds the state of step 0 and the step function.
 
@@ -61,6 +66,7 @@ def prepare(
       data: shape and classes of the data.
       own: what to train, given from Python; None = what `config` describes.
       devices: absent ones that the step is compiled for; it cannot run then, and the state holds shapes alone.
+      platform: whose operations the networks take, e.g. "gpu" on simulated devices; None = that of `devices`.
 
     Raises:
       ConfigError: the settings describe no network, or do not fit the data.
@@ -68,11 +74,15 @@ def prepare(
     """
     method = build_method(config, data) if own is None else own
     mesh = sharding_lib.make_mesh(config.mesh, devices)
-    with target.compiling_for(mesh.devices.flat[0].platform if devices else None):
-        return _prepare(config, data, method, mesh, checks=own is not None, absent=devices is not None)
+    absent = devices is not None
+    platform = platform or (mesh.devices.flat[0].platform if absent else None)
+    with target.compiling_for(platform):
+        return _prepare(config, data, method, mesh, checks=own is not None, absent=absent, platform=platform)
 
 
-def _prepare(config: Config, data: DataSpec, method: Method, mesh: Mesh, *, checks: bool, absent: bool) -> Setup:
+def _prepare(
+    config: Config, data: DataSpec, method: Method, mesh: Mesh, *, checks: bool, absent: bool, platform: str | None
+) -> Setup:
     replicated, batched = sharding_lib.replicated(mesh), sharding_lib.batch_sharding(mesh)
     if absent:
         state, networks = _shapes(method, config, mesh)
@@ -104,7 +114,6 @@ def _prepare(config: Config, data: DataSpec, method: Method, mesh: Mesh, *, chec
     )
     batch = batch_shape(config, data)
     jax.eval_shape(packed_step, state, batch, root_key)  # fills `names`
-    platform = mesh.devices.flat[0].platform if absent else None
 
     def lower() -> Any:
         with target.compiling_for(platform):
