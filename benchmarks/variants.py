@@ -121,6 +121,7 @@ def fused_attention(case: Case) -> Pair:
         # Queries and values of one size are what the function takes; zeros change neither scores nor the rest.
         wide = [jnp.pad(part, ((0, 0), (0, 0), (0, value.shape[-1] - part.shape[-1]))) for part in (query, key)]
         attended = jax.nn.dot_product_attention(*(part[:, :, None] for part in (*wide, value)), scale=1.0)
+        assert layer.output is not None, "the pooled kind has it"
         attended = layer.output(attended.reshape(*x.shape[:3], -1), train=False)
         return x + layer.gate[...].astype(x.dtype) * attended
 

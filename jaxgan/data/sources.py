@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -124,4 +125,5 @@ def _load_digits() -> tuple[np.ndarray, np.ndarray]:
             return table[:, :-1], table[:, -1].astype(int)
     from sklearn import datasets
 
-    return datasets.load_digits(return_X_y=True)
+    found: Any = datasets.load_digits()
+    return found.data, found.target
