@@ -60,6 +60,11 @@ _NOT_NEGATIVE = (
 _FRACTIONS = ("model.bn_decay", "g_optim.b1", "g_optim.b2", "d_optim.b1", "d_optim.b2", "model.g_dropout",
               "health.min_diversity")  # fmt: skip
 
+# Beyond these a run would fail much later, out of memory or of numbers (steps are counted in int32).
+_AT_MOST = {"total_steps": 2**31 - 1, "batch_size": 2**20, "num_d_steps": 1_000, "data.resolution": 2**16,
+            "data.width": 2**16, "data.num_threads": 1_024, "data.prefetch": 1_024, "sample.rows": 1_000,
+            "sample.columns": 1_000}  # fmt: skip
+
 # Fields of `model` that only some families read: setting one elsewhere would have no effect, so it is refused.
 _CONV = ("g_channels", "d_channels", "g_widths", "d_widths", "base_size", "g_spectral_norm", "d_spectral_norm",
          "sn_iters", "sn_eps", "attention_resolutions", "g_attention_resolutions", "d_attention_resolutions",
@@ -125,6 +130,7 @@ def _check_values(flat: Mapping[str, Any]) -> list[str]:
             problems.append(f"config.{name} (={flat[name]!r}) must be one of {', '.join(map(str, choices))}.{hint}")
     problems += [f"config.{n} (={flat[n]}) must be positive." for n in _POSITIVE if not flat[n] > 0]
     problems += [f"config.{n} (={flat[n]}) must not be negative." for n in _NOT_NEGATIVE if not flat[n] >= 0]
+    problems += [f"config.{n} (={flat[n]}) must not exceed {m:,}." for n, m in _AT_MOST.items() if flat[n] > m]
     problems += [f"config.{n} (={flat[n]}) must lie in [0, 1)." for n in _FRACTIONS if not 0 <= flat[n] < 1]
     problems += [f"config.{n} (={v}) must be finite." for n, v in flat.items() if _is_not_finite(v)]
     if flat["health.rollback_lr_factor"] > 1:

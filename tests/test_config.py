@@ -181,6 +181,13 @@ def test_parts_of_a_batch(values, text):
     assert text in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "text"), [({"batch_size": 10**15}, "1,048,576"), ({"total_steps": 2**31}, "2,147,483,647")]
+)
+def test_absurd_sizes(values, text):
+    assert f"must not exceed {text}." in problems(**values)
+
+
 def test_more_devices_than_there_are():
     with pytest.raises(ConfigError, match=r"mesh.data \(=4\) .* number of devices \(=2\)"):
         config_rules.validate(change(mesh={"data": 4}), num_devices=2)
