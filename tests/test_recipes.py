@@ -109,6 +109,7 @@ TWINS = {
     "sagan_imagenet_nnabla",
     "sagan_celeba_nonlocal",
     "sagan_lsun_church_nonlocal",
+    "sagan_celeba",
     "sagan_imagenet",
     "wgan_gp_cifar10",
 }

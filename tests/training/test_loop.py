@@ -276,6 +276,7 @@ def test_own_networks_and_losses_in_a_few_lines(tmp_path):
     assert {path.name for path in (tmp_path / "samples").iterdir()} == {"real.png", "step_00000003.png"}
 
 
+@pytest.mark.slow
 def test_unconditional_training_on_unlabelled_images(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
     config = change(

@@ -148,6 +148,7 @@ def test_one_and_eight_devices_agree(num_d_steps):
     assert_close(one, eight, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_scan_equals_unrolled():
     method, batches = sagan(num_d_steps=3), [batch(3)]
     unrolled, unrolled_metrics = run(method, batches)
