@@ -1,34 +1,15 @@
 """Two real processes train one run together, started as Open MPI would start them, and find that out themselves."""
 
-import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
-ARGS = (
-    "--config=configs/digits.py",
-    "--config.data.resolution=8",
-    "--config.model.attention_resolutions=4",
-    "--config.model.g_widths=8,8",
-    "--config.model.d_widths=8,8",
-    "--config.batch_size=8",
-    "--config.g_optim.name=sgd",  # Adam divides by tiny second moments and so magnifies rounding
-    "--config.d_optim.name=sgd",
-    "--config.sample.every_steps=2",
-    "--config.checkpoint.every_steps=2",
-)
+from tests.processes import ROOT, SGD, TINY, arrays, environment
 
-
-def environment(**more):
-    flags = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir), "PYTHONPATH": str(ROOT)}
-    return os.environ | {"XLA_FLAGS": flags} | cache | more
+ARGS = (*TINY, *SGD, "--config.batch_size=8", "--config.sample.every_steps=2", "--config.checkpoint.every_steps=2")
 
 
 def command(workdir, total_steps, *args):
@@ -69,18 +50,6 @@ def run_one(workdir, total_steps):
     )
     assert done.returncode == 0, done.stderr
     return done.stderr
-
-
-def arrays(workdir, step):
-    """Every array of a checkpoint by name, whatever devices wrote it."""
-    import orbax.checkpoint as ocp
-
-    path = workdir / "checkpoints" / str(step) / "train"
-    with ocp.PyTreeCheckpointer() as reader:
-        names = reader.metadata(path).item_metadata.tree
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), names)
-        tree = reader.restore(path, restore_args=as_numpy)
-    return {jax.tree_util.keystr(name): leaf for name, leaf in jax.tree.leaves_with_path(tree)}
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ from jaxgan.generation import images as images_lib
 from jaxgan.training import writers
 from jaxgan.training.loop import train
 from jaxgan.training.workdir import WorkdirError
-from tests.test_interruption import ROOT, environment
+from tests.processes import ROOT, arrays, environment
 
 CONFIG = Config(
     total_steps=12,
@@ -113,13 +113,6 @@ class Starter:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
-
-
-def arrays(workdir, step):
-    import orbax.checkpoint as ocp
-
-    tree = ocp.StandardCheckpointer().restore(Path(workdir) / "checkpoints" / str(step) / "train")
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
 @pytest.mark.slow

@@ -6,37 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 
 from jaxgan.core.checkpoint import Checkpointer
+from tests.processes import ROOT, TINY, arrays, environment
 
-ROOT = Path(__file__).parent.parent
-ARGS = (
-    "--config=configs/digits.py",
-    "--config.data.resolution=8",
-    "--config.model.attention_resolutions=4",
-    "--config.model.g_widths=8,8",
-    "--config.model.d_widths=8,8",
-    "--config.batch_size=8",
-    "--config.sample.every_steps=0",
-    "--config.checkpoint.keep=100",
-)
+ARGS = (*TINY, "--config.batch_size=8", "--config.sample.every_steps=0", "--config.checkpoint.keep=100")
 
 
 def command(workdir, *args, prelude=""):
     code = f"{prelude}\nimport runpy\nrunpy.run_module('jaxgan.main', run_name='__main__', alter_sys=True)"
     return [sys.executable, "-c", code, *ARGS, f"--workdir={workdir}", *args]
-
-
-def environment():
-    """That of the suite, with one device."""
-    flags = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
-    cache = str(jax.config.jax_compilation_cache_dir)
-    return os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
 
 
 def without_cache():
@@ -64,17 +45,6 @@ def start(workdir, *args):
         stdout=subprocess.DEVNULL,
         text=True,
     )
-
-
-def arrays(workdir, step):
-    """Every array of a checkpoint, by name, and what it says of itself."""
-    import orbax.checkpoint as ocp
-
-    found = {}
-    for item in ("train", "ema"):
-        tree = ocp.StandardCheckpointer().restore(Path(workdir) / "checkpoints" / str(step) / item)
-        found |= {item + jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(tree)}
-    return found
 
 
 def assert_same_arrays(a, b):
@@ -110,7 +80,7 @@ def test_kill_9_at_a_random_moment_and_typing_the_command_again(straight, tmp_pa
     again = run(tmp_path, *args)
     assert again.returncode == 0, again.stderr
     assert f"restoring step {before}" in again.stderr
-    assert_same_arrays(arrays(tmp_path, 20), arrays(straight, 20))
+    assert_same_arrays(arrays(tmp_path, 20, "train", "ema"), arrays(straight, 20, "train", "ema"))
 
 
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")

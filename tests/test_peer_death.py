@@ -1,42 +1,20 @@
 """Two real processes train together and one of them ends: killed, stopped politely, or by a mistake of its own."""
 
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
-ARGS = (
-    f"--config={ROOT}/configs/digits.py",
-    "--config.data.resolution=8",
-    "--config.model.attention_resolutions=4",
-    "--config.model.g_widths=8,8",
-    "--config.model.d_widths=8,8",
-    "--config.batch_size=8",
-    "--config.sample.every_steps=0",
-    "--config.checkpoint.every_steps=4",
-)
+from tests.processes import ROOT, TINY, arrays, environment, free_port
 
-
-def environment():
-    flags = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
-    cache = str(jax.config.jax_compilation_cache_dir)
-    return os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+ARGS = (*TINY, "--config.batch_size=8", "--config.sample.every_steps=0", "--config.checkpoint.every_steps=4")
 
 
 def start_two(workdir, *args, folders=(ROOT, ROOT)):
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
-    place = (f"--coordinator={address}", "--num_processes=2", "--start_timeout=120")
+    place = (f"--coordinator=localhost:{free_port()}", "--num_processes=2", "--start_timeout=120")
     return [
         subprocess.Popen(
             [sys.executable, "-m", "jaxgan.main", *ARGS, f"--workdir={workdir}", *place, f"--process_id={i}", *args],
@@ -70,17 +48,6 @@ def train_beyond(processes, workdir, step):
         dead = [process for process in processes if process.poll() is not None]
         assert not dead and time.monotonic() < end, dead and dead[0].stderr.read()
         time.sleep(0.02)
-
-
-def arrays(workdir, step):
-    import orbax.checkpoint as ocp
-
-    path = workdir / "checkpoints" / str(step) / "train"
-    with ocp.PyTreeCheckpointer() as reader:
-        names = reader.metadata(path).item_metadata.tree
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), names)
-        tree = reader.restore(path, restore_args=as_numpy)
-    return {jax.tree_util.keystr(name): leaf for name, leaf in jax.tree.leaves_with_path(tree)}
 
 
 @pytest.mark.slow

@@ -8,27 +8,22 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.processes import ROOT, TINY, environment
 
 
 @pytest.mark.slow
 def test_local_starts_all_again_when_one_was_killed(tmp_path):
-    flags = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
-    cache = str(jax.config.jax_compilation_cache_dir)
     workdir = tmp_path / "run"
     process = subprocess.Popen(
         [
             "bash", "launch/local.sh", f"--python={sys.executable}", f"--logs={tmp_path / 'logs'}", "--gpus=",
-            "--max_restarts=1", "--", "--config=configs/digits.py", "--config.data.resolution=8",
-            "--config.model.attention_resolutions=4", "--config.model.g_widths=8,8", "--config.model.d_widths=8,8",
-            "--config.batch_size=8", "--config.sample.every_steps=0", "--config.checkpoint.every_steps=10",
-            "--config.total_steps=100", f"--workdir={workdir}",
+            "--max_restarts=1", "--", *TINY, "--config.batch_size=8", "--config.sample.every_steps=0",
+            "--config.checkpoint.every_steps=10", "--config.total_steps=100", f"--workdir={workdir}",
         ],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": cache},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
