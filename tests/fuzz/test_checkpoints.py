@@ -11,9 +11,6 @@ from jaxgan.generation.run import open_run
 from tests.fuzz.damage import damaged, examine
 from tests.tiny_run import PERCEPTRON, write_run
 
-# A read that fails leaves some of the storage layer's coroutines without an awaiter; that is its affair.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.mark.parametrize("count", [3, pytest.param(40, marks=pytest.mark.slow)])
 def test_damaged_metadata(tmp_path, count):
