@@ -32,50 +32,38 @@ options:
 TEXT
 }
 
-command=${1:-}
-case "$command" in
-    -h | --help | '') usage; [ -n "$command" ] && exit 0 || exit 2 ;;
-    create | status | setup | run | logs | ssh | stop | delete | keep) shift ;;
-    *) die "there is no command '$command'; see --help" ;;
-esac
-name="" zone="" machine=g2-standard-16 disk=200GB project=""
+extra=cuda first_zone=us-central1-a machine=g2-standard-16 disk=200GB
 image_family=ubuntu-accelerator-2204-amd64-with-nvidia-570 image_project=ubuntu-os-accelerator-images
-spot=false yes=false dry_run=false poll=60
-while [ $# -gt 0 ]; do
+
+own_option() {
     case "$1" in
-        --name=*) name="${1#*=}" ;;
-        --zone=*) zone="${1#*=}" ;;
         --machine=*) machine="${1#*=}" ;;
         --image_family=*) image_family="${1#*=}" ;;
         --image_project=*) image_project="${1#*=}" ;;
         --disk=*) disk="${1#*=}" ;;
-        --project=*) project="${1#*=}" ;;
-        --poll=*) poll="${1#*=}" ;; # seconds between the looks of keep
-        --spot) spot=true ;;
-        --yes) yes=true ;;
-        --dry_run) dry_run=true ;;
-        -h | --help) usage; exit 0 ;;
-        --) shift; break ;;
-        *) die "unknown argument '$1'; see --help" ;;
+        *) return 1 ;;
     esac
-    shift
-done
-[ -n "$name" ] || die "--name is missing; see --help"
-[ -n "$zone" ] || die "--zone is missing, e.g. --zone=us-central1-a"
-flags=("$@")
-place=(--zone="$zone")
-[ -z "$project" ] || place+=(--project="$project")
+}
 
-state() { gcloud compute instances describe "$name" "${place[@]}" --format='value(status)' 2>/dev/null || true; }
+meaning() {
+    case "$1" in
+        '') echo none ;;
+        RUNNING) echo ready ;;
+        TERMINATED | STOPPED) echo off ;;
+        *) echo waiting ;;
+    esac
+}
 
-on_host() { run gcloud compute ssh "$name" "${place[@]}" --command="$1"; }
+copy() { run gcloud compute scp "$1" "$name:jaxgan.tar.gz" "${place[@]}"; }
+
+remote() { shift; run gcloud compute ssh "$name" "${place[@]}" "${@/#/--command=}"; }
 
 create() {
     local found=""
     $dry_run || found=$(state)
-    case "$found" in
-        '') ;;
-        TERMINATED | STOPPED) run gcloud compute instances start "$name" "${place[@]}"; return ;;
+    case "$(meaning "$found")" in
+        none) ;;
+        off) run gcloud compute instances start "$name" "${place[@]}"; return ;;
         *) echo "$name exists already: $found"; return ;;
     esac
     local kind=()
@@ -86,57 +74,8 @@ create() {
         --maintenance-policy=TERMINATE "${kind[@]}"
 }
 
-setup() {
-    local archive
-    archive=$(mktemp -d "${TMPDIR:-/tmp}/jaxgan.XXXXXX")/jaxgan.tar.gz
-    pack "$archive"
-    run gcloud compute scp "$archive" "$name:jaxgan.tar.gz" "${place[@]}"
-    rm -rf "$(dirname "$archive")"
-    on_host "$(remote_setup cuda)"
-}
+destroy() { run gcloud compute instances delete "$name" "${place[@]}" --quiet; }
 
-start() {
-    [ "${#flags[@]}" -gt 0 ] || die "the flags of jaxgan.main are missing after --"
-    on_host "$(remote_run "${flags[@]}")"
-}
-
-delete() {
-    if ! $dry_run && [ -z "$(state)" ]; then echo "$name does not exist"; return; fi
-    confirm "delete $name and all that is on its disk?"
-    run gcloud compute instances delete "$name" "${place[@]}" --quiet
-}
-
-keep() {
-    [ "${#flags[@]}" -gt 0 ] || die "the flags of jaxgan.main are missing after --"
-    if $dry_run; then create; setup; start; return; fi
-    local ready=false found status
-    while true; do
-        found=$(state)
-        case "$found" in
-            RUNNING)
-                # A machine that has just been started may refuse the first connections.
-                $ready || { setup && start && ready=true; } || echo "$name does not answer yet"
-                status=$(gcloud compute ssh "$name" "${place[@]}" --command='cat jaxgan-status 2>/dev/null || true' 2>/dev/null || true)
-                if $ready && [ -n "$status" ]; then
-                    echo "the training ended with status $status; the machine still costs: launch/gpu_vm.sh delete"
-                    exit "$status"
-                fi
-                ;;
-            '' | TERMINATED | STOPPED) create; ready=false ;;
-            *) echo "$name is $found" ;;
-        esac
-        sleep "$poll"
-    done
-}
-
-case "$command" in
-    create) create ;;
-    status) run gcloud compute instances describe "$name" "${place[@]}" --format='value(status)' ;;
-    setup) setup ;;
-    run) start ;;
-    logs) on_host "journalctl -u jaxgan -o cat -n 100 -f" ;;
-    ssh) run gcloud compute ssh "$name" "${place[@]}" ;;
-    stop) on_host "sudo systemctl stop jaxgan || true" ;;
-    delete) delete ;;
-    keep) keep ;;
-esac
+read_arguments "$@"
+look=(gcloud compute instances describe "$name" "${place[@]}" --format='value(status)')
+obey

@@ -37,50 +37,42 @@ example:
 TEXT
 }
 
-command=${1:-}
-case "$command" in
-    -h | --help | '') usage; [ -n "$command" ] && exit 0 || exit 2 ;;
-    create | status | setup | run | logs | ssh | stop | delete | keep) shift ;;
-    *) die "there is no command '$command'; see --help" ;;
-esac
-name="" zone="" accelerator="" runtime=v2-alpha-tpuv5-lite project="" nfs="" worker=0
-spot=false yes=false dry_run=false poll=60
-while [ $# -gt 0 ]; do
+extra=tpu first_zone=us-west4-a accelerator="" runtime=v2-alpha-tpuv5-lite
+
+own_option() {
     case "$1" in
-        --name=*) name="${1#*=}" ;;
-        --zone=*) zone="${1#*=}" ;;
         --accelerator=*) accelerator="${1#*=}" ;;
         --runtime=*) runtime="${1#*=}" ;;
-        --project=*) project="${1#*=}" ;;
         --nfs=*) nfs="${1#*=}" ;;
         --worker=*) worker="${1#*=}" ;;
-        --poll=*) poll="${1#*=}" ;; # seconds between the looks of keep
-        --spot) spot=true ;;
-        --yes) yes=true ;;
-        --dry_run) dry_run=true ;;
-        -h | --help) usage; exit 0 ;;
-        --) shift; break ;;
-        *) die "unknown argument '$1'; see --help" ;;
+        *) return 1 ;;
     esac
+}
+
+meaning() {
+    case "$1" in
+        '') echo none ;;
+        ACTIVE) echo ready ;;
+        SUSPENDED | FAILED) echo gone ;;
+        *) echo waiting ;;
+    esac
+}
+
+copy() { run gcloud compute tpus tpu-vm scp "$1" "$name:jaxgan.tar.gz" "${place[@]}" --worker=all; }
+
+remote() {
+    local host=$1
     shift
-done
-[ -n "$name" ] || die "--name is missing; see --help"
-[ -n "$zone" ] || die "--zone is missing, e.g. --zone=us-west4-a"
-flags=("$@")
-place=(--zone="$zone")
-[ -z "$project" ] || place+=(--project="$project")
-
-state() { gcloud compute tpus queued-resources describe "$name" "${place[@]}" --format='value(state.state)' 2>/dev/null || true; }
-
-on_hosts() { run gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker="$1" --command="$2"; }
+    run gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker="$host" "${@/#/--command=}"
+}
 
 create() {
     [ -n "$accelerator" ] || die "--accelerator is missing, e.g. --accelerator=v5litepod-16"
     local found=""
     $dry_run || found=$(state)
-    case "$found" in
-        '') ;;
-        SUSPENDED | FAILED) die "$name is $found: its machines are gone; 'delete' it, then create it again" ;;
+    case "$(meaning "$found")" in
+        none) ;;
+        gone) die "$name is $found: its machines are gone; 'delete' it, then create it again" ;;
         *) echo "$name exists already: $found"; return ;;
     esac
     local kind=()
@@ -89,65 +81,9 @@ create() {
         --accelerator-type="$accelerator" --runtime-version="$runtime" "${kind[@]}"
 }
 
-setup() {
-    local archive
-    archive=$(mktemp -d "${TMPDIR:-/tmp}/jaxgan.XXXXXX")/jaxgan.tar.gz
-    pack "$archive"
-    run gcloud compute tpus tpu-vm scp "$archive" "$name:jaxgan.tar.gz" "${place[@]}" --worker=all
-    rm -rf "$(dirname "$archive")"
-    on_hosts all "$(remote_setup tpu "$nfs")"
-}
+# --force also deletes the machines of the request.
+destroy() { run gcloud compute tpus queued-resources delete "$name" "${place[@]}" --force --quiet; }
 
-start() {
-    [ "${#flags[@]}" -gt 0 ] || die "the flags of jaxgan.main are missing after --"
-    on_hosts all "$(remote_run "${flags[@]}")"
-}
-
-delete() {
-    if ! $dry_run && [ -z "$(state)" ]; then echo "$name does not exist"; return; fi
-    confirm "delete $name and all that is on its disks?"
-    # --force also deletes the machines of the request.
-    run gcloud compute tpus queued-resources delete "$name" "${place[@]}" --force --quiet
-}
-
-keep() {
-    [ "${#flags[@]}" -gt 0 ] || die "the flags of jaxgan.main are missing after --"
-    if $dry_run; then create; setup; start; return; fi
-    local ready=false found status
-    while true; do
-        found=$(state)
-        case "$found" in
-            ACTIVE)
-                $ready || { setup; start; ready=true; }
-                status=$(gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker=0 \
-                    --command='cat jaxgan-status 2>/dev/null || true' 2>/dev/null || true)
-                if [ -n "$status" ]; then
-                    echo "the training ended with status $status; the machines still cost: launch/tpu_vm.sh delete"
-                    exit "$status"
-                fi
-                ;;
-            SUSPENDED | FAILED)
-                echo "$name is $found; asking for new machines"
-                yes=true
-                delete
-                ready=false
-                continue
-                ;;
-            '') create; ready=false ;;
-            *) echo "$name is $found" ;;
-        esac
-        sleep "$poll"
-    done
-}
-
-case "$command" in
-    create) create ;;
-    status) run gcloud compute tpus queued-resources describe "$name" "${place[@]}" --format='value(state.state)' ;;
-    setup) setup ;;
-    run) start ;;
-    logs) on_hosts "$worker" "journalctl -u jaxgan -o cat -n 100 -f" ;;
-    ssh) run gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker="$worker" ;;
-    stop) on_hosts all "sudo systemctl stop jaxgan || true" ;;
-    delete) delete ;;
-    keep) keep ;;
-esac
+read_arguments "$@"
+look=(gcloud compute tpus queued-resources describe "$name" "${place[@]}" --format='value(state.state)')
+obey

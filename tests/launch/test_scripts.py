@@ -137,6 +137,16 @@ def test_a_tpu_slice_that_was_taken_away_is_asked_for_again(cloud):
     assert "ended with status 0; the machines still cost" in said
 
 
+@pytest.mark.parametrize(("script", "ready"), [("tpu_vm.sh", "ACTIVE"), ("gpu_vm.sh", "RUNNING")])
+def test_machines_that_cannot_be_set_up_are_given_up_and_said_to_cost(cloud, script, ready):
+    (cloud.folder / "state").write_text(f"{ready}\n")
+    stub = cloud.folder / "programs" / "gcloud"
+    stub.write_text(STUB + 'case "$*" in *scp*) exit 1 ;; esac\n')
+    notes, said = cloud(script, "keep", "--name=n", "--zone=z", "--poll=0", "--", *FLAGS, status=2)
+    assert sum("scp" in note for note in notes) == 10 and not any("ssh" in note for note in notes)
+    assert f"could not be set up in 10 attempts; it still costs: launch/{script} delete" in said
+
+
 def test_a_gpu_machine_from_create_to_delete(cloud):
     place = ("--name=n", "--zone=z")
     (_, create), _ = cloud("gpu_vm.sh", "create", *place, "--spot", "--machine=a2-highgpu-8g", CREATED="RUNNING")
@@ -151,7 +161,7 @@ def test_a_gpu_machine_from_create_to_delete(cloud):
     notes, said = cloud("gpu_vm.sh", "keep", *place, "--poll=0", "--", *FLAGS, status=2)
     verbs = [note[2] if note[2] in ("ssh", "scp") else note[3] for note in notes]
     assert [verb for verb in verbs if verb != "describe"] == ["start", "scp", "ssh", "ssh", "ssh"]
-    assert "ended with status 2; the machine still costs" in said
+    assert "ended with status 2; the machines still cost" in said
     notes, _ = cloud("gpu_vm.sh", "delete", *place, "--yes")
     assert notes[1][3] == "delete"
 
