@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError, DataConfig, EmaConfig, MethodConfig, ModelConfig, OptimConfig
 
 
@@ -128,7 +128,7 @@ def load_case(preset: str | None, recipe: str | None, overrides: Sequence[str], 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
     """Returns `config` with FIELD=VALUE settings applied; lists are written 16,32. Raises ConfigError."""
-    tree = config_lib.to_dict(config)
+    tree = config_tree.to_dict(config)
     for text in overrides:
         name, equals, value = text.partition("=")
         if not equals:
@@ -140,7 +140,7 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {text!r} must name a field; config.{group} has no fields inside.")
         inner[field] = _parse(value, inner.get(field))
-    return config_lib.from_dict(tree)
+    return config_tree.from_dict(tree)
 
 
 def _parse(text: str, current: Any) -> Any:

@@ -32,6 +32,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
+from benchmarks.arguments import positive
 from jaxgan.config import DataConfig
 from jaxgan.data import prepared
 from jaxgan.data.packing import Packer, default_shard_images
@@ -220,19 +221,13 @@ def format_rows(resolution: int, rows: Sequence[dict[str, Any]], notes: Sequence
     return "\n".join([*lines, *notes])
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a positive whole number")
-    return int(text)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--resolutions", type=_positive, nargs="+", default=[32, 128], help="pixels")
-    parser.add_argument("--num_images", type=_positive, default=4000)
-    parser.add_argument("--batch_size", type=_positive, default=64)
-    parser.add_argument("--rounds", type=_positive, default=5)
+    parser.add_argument("--resolutions", type=positive, nargs="+", default=[32, 128], help="pixels")
+    parser.add_argument("--num_images", type=positive, default=4000)
+    parser.add_argument("--batch_size", type=positive, default=64)
+    parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="per side and round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args(argv)

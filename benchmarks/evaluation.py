@@ -24,6 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.arguments import positive
 from benchmarks.cases import PRESETS, Case, load_case
 from benchmarks.sides import describe_data
 from jaxgan.config import ConfigError
@@ -118,22 +119,16 @@ def share_of_run(seconds: float, every_steps: int, steps_per_second: float) -> f
     return seconds / (seconds + every_steps / steps_per_second)
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a positive whole number")
-    return int(text)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     presets = [name for name, case in PRESETS.items() if case.config.method.name == "adversarial"]
     parser.add_argument("--preset", choices=presets, default="sagan32")
     parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="override fields of the settings")
-    parser.add_argument("--num_images", type=_positive, default=256, help="through each part")
-    parser.add_argument("--batch_size", type=_positive, default=64)
-    parser.add_argument("--of", type=_positive, default=50_000, help="images of a whole evaluation")
-    parser.add_argument("--every_steps", type=_positive, default=10_000, help="updates of G between two evaluations")
+    parser.add_argument("--num_images", type=positive, default=256, help="through each part")
+    parser.add_argument("--batch_size", type=positive, default=64)
+    parser.add_argument("--of", type=positive, default=50_000, help="images of a whole evaluation")
+    parser.add_argument("--every_steps", type=positive, default=10_000, help="updates of G between two evaluations")
     parser.add_argument("--steps_per_second", type=float, help="of training, for the share of a run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args(argv)

@@ -26,9 +26,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from benchmarks.arguments import positive
 from benchmarks.cases import override
 from benchmarks.nonlocal_table import write_tables
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError, EvalConfig
 from jaxgan.core.checkpoint import CheckpointError
 from jaxgan.core.compilation import use_compilation_cache
@@ -53,7 +54,7 @@ _USER_ERRORS = (
 
 def settings(variant: str, seed: int, arguments: argparse.Namespace) -> Config:
     """Returns the settings of one run."""
-    recipe = config_lib.from_dict(RECIPE["get_config"](variant).to_dict())
+    recipe = config_tree.from_dict(RECIPE["get_config"](variant).to_dict())
     config = resized(recipe, arguments.resolution, arguments.width_scale)
     every = arguments.evaluate_every or arguments.steps
     if every > arguments.steps or arguments.steps % every:
@@ -131,24 +132,18 @@ def _check_evaluated_alike(workdir: Path, config: Config) -> None:
                 )
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a positive whole number")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", help="the images, e.g. folder:PATH; see README")
     parser.add_argument("--out", type=Path, default=Path("runs/nonlocal"), help="folder of the runs and tables")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="VARIANT", help=", ".join(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=_positive, default=100_000, help="updates of G")
-    parser.add_argument("--batch_size", type=_positive, default=64)
-    parser.add_argument("--resolution", type=_positive, default=64, help="pixels, 4 * 2^k")
+    parser.add_argument("--steps", type=positive, default=100_000, help="updates of G")
+    parser.add_argument("--batch_size", type=positive, default=64)
+    parser.add_argument("--resolution", type=positive, default=64, help="pixels, 4 * 2^k")
     parser.add_argument("--width_scale", type=float, default=1.0, help="of all maps; attention needs multiples of 8")
-    parser.add_argument("--evaluate_every", type=_positive, help="steps (default: at the last one only)")
-    parser.add_argument("--num_samples", type=_positive, default=10_000, help="generated images per evaluation")
+    parser.add_argument("--evaluate_every", type=positive, help="steps (default: at the last one only)")
+    parser.add_argument("--num_samples", type=positive, default=10_000, help="generated images per evaluation")
     parser.add_argument("--extractor", default="inception", help="inception or classifier, as in `evaluate`")
     parser.add_argument("--feature_dims", type=int, default=2048, help="of Inception: 64, 192, 768 or 2048")
     parser.add_argument("--resizer", default="tf1", help="of Inception: tf1, bilinear or clean")

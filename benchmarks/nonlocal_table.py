@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError
 from jaxgan.evaluation import records
 from jaxgan.evaluation.errors import EvaluationError
@@ -27,7 +27,7 @@ def collect(out: Path) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     first: tuple[Path, Config, str] | None = None
     for path in sorted(out.glob("*/config.json")):
-        workdir, config = path.parent, config_lib.from_dict(json.loads(path.read_text()))
+        workdir, config = path.parent, config_tree.from_dict(json.loads(path.read_text()))
         found, span = records.read(workdir), config.model.attention_span
         if not found:
             continue
@@ -46,11 +46,11 @@ def collect(out: Path) -> dict[str, Any]:
     if first is None:
         raise ConfigError(f"--out (={out}) holds no run that was evaluated; train some first.")
     runs.sort(key=lambda run: (run["span"], run["seed"]))
-    return {"config": config_lib.to_dict(first[1]), "protocol": first[2], "runs": runs, "summary": summarize(runs)}
+    return {"config": config_tree.to_dict(first[1]), "protocol": first[2], "runs": runs, "summary": summarize(runs)}
 
 
 def _check_comparable(first: tuple[Path, Config, str], workdir: Path, config: Config, protocols: list[str]) -> None:
-    changes = set(config_lib.differences(first[1], config)) - {"seed", "model.attention_span"}
+    changes = set(config_tree.differences(first[1], config)) - {"seed", "model.attention_span"}
     if changes:
         raise ConfigError(
             f"{first[0]} and {workdir} differ in more than mask and seed ({', '.join(sorted(changes))}); keep them in "
@@ -111,7 +111,7 @@ def _cell(figures: dict[str, float], seeds: int, form: str = ".2f") -> str:
 
 
 def _conditions(comparison: dict[str, Any]) -> str:
-    config, protocol = config_lib.from_dict(comparison["config"]), Protocol.parse(comparison["protocol"])
+    config, protocol = config_tree.from_dict(comparison["config"]), Protocol.parse(comparison["protocol"])
     model, (height, width) = config.model, config.data.height_width
     facts = [run["run"] for run in comparison["runs"]]
     return (

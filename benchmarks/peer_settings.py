@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config
 from jaxgan.core import ema
 
@@ -136,7 +136,7 @@ def _cyclegan_settings(config: Config) -> dict[str, Any]:
 
 
 def _differences(config: Config) -> list[str]:
-    flat = config_lib.flatten(config)
+    flat = config_tree.flatten(config)
     if config.model.name not in _FIXED:
         return [f"model.name={config.model.name!r}"]
     fixed = dict(_FIXED[config.model.name])

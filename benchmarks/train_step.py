@@ -29,12 +29,13 @@ from typing import Any
 
 import jax
 
+from benchmarks.arguments import positive
 from benchmarks.cases import PRESETS, Case, load_case
 from benchmarks.device_peak import listed_peak, measured_peak
 from benchmarks.peer_settings import NoPeer, peer_settings
 from benchmarks.sides import Batch, JaxganSide, PeerSide, Side, describe_data, draw_batch
 from benchmarks.step_report import format_report, summarize
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import ConfigError
 from jaxgan.training import setup as setup_lib
 from jaxgan.training import workdir as workdir_lib
@@ -155,7 +156,7 @@ def benchmark(case: Case, dtypes: Sequence[str], plan: Plan) -> dict[str, Any]:
     run["versions"]["torch"] = getattr(sys.modules.get("torch"), "__version__", None)
     return {
         "case": case.name,
-        "config": config_lib.to_dict(case.config),
+        "config": config_tree.to_dict(case.config),
         "plan": dataclasses.asdict(plan),
         "cpu_cores": os.cpu_count(),
         "float32_precision": "float32" if on_cpu or not plan.tf32 else "TF32 where the device has it",
@@ -175,24 +176,18 @@ def _without_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a positive whole number")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--preset", choices=PRESETS)
     what.add_argument("--config", metavar="FILE", help="a recipe; its data are replaced by noise")
     parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="override fields of the settings")
-    parser.add_argument("--num_classes", type=_positive, help="of a conditional recipe's data (default: 1000)")
+    parser.add_argument("--num_classes", type=positive, help="of a conditional recipe's data (default: 1000)")
     parser.add_argument("--dtypes", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
     parser.add_argument("--peer", choices=("none", "eager", "compiled", "both"), help="default: both, on a CPU eager")
     parser.add_argument("--precision", choices=("tf32", "float32"), default="tf32", help="of float32 on a GPU")
-    parser.add_argument("--rounds", type=_positive, default=5)
-    parser.add_argument("--steps", type=_positive, default=3, help="per side and round")
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--steps", type=positive, default=3, help="per side and round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     return parser
 

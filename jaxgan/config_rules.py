@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgan.config import TRANSLATING, Config, ConfigError, flatten
+from jaxgan.config import TRANSLATING, Config, ConfigError
+from jaxgan.config_tree import flatten
 
 _CHOICES = {
     "dtype": ("float32", "bfloat16"),

@@ -36,6 +36,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError
 from jaxgan.core import processes
 from jaxgan.core.checkpoint import CheckpointError
@@ -84,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
     use_compilation_cache()
     peers, finished = None, True
     try:
-        config = config_lib.from_dict(_CONFIG.value.to_dict())
+        config = config_tree.from_dict(_CONFIG.value.to_dict())
         peers = _join(config)
         if _DRY_RUN.value:
             from jaxgan.training import dry_run
@@ -116,7 +117,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _join(config: Config) -> Peers | None:
     """Joins the other processes of the run, if there are any; all must have the same settings."""
-    settings = json.dumps(config_lib.to_dict(config), sort_keys=True).encode()
+    settings = json.dumps(config_tree.to_dict(config), sort_keys=True).encode()
     peers = processes.start(
         processes.from_flags(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value),
         os.environ,
@@ -202,7 +203,7 @@ def _recipe_problem(argv: Sequence[str], error: BaseException) -> str | None:
 
 def _override_problem(argv: Sequence[str]) -> str | None:
     """Names the override that the schema refuses, in the words of `from_dict`; None if they are all fields."""
-    known = config_lib.flatten(config_lib.Config())
+    known = config_tree.flatten(config_lib.Config())
     for argument in argv[1:]:
         name, _, value = argument.lstrip("-").partition("=")
         if name.startswith("config.") and name.removeprefix("config.") not in known:
@@ -213,7 +214,7 @@ def _override_problem(argv: Sequence[str]) -> str | None:
                 inner = inner.setdefault(group, {})
             inner[field] = value
             try:
-                config_lib.from_dict(tree)
+                config_tree.from_dict(tree)
             except ConfigError as problem:
                 return str(problem)
     return None

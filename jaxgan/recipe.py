@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError
 
 
@@ -35,4 +35,4 @@ def load_recipe(path: str | os.PathLike[str], overrides: Mapping[str, Any] | Non
             recipe.update_from_flattened_dict({field: value})
         except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"config.{field} (={value!r}) cannot be set: {str(error).splitlines()[0]}") from error
-    return config_lib.from_dict(recipe.to_dict())
+    return config_tree.from_dict(recipe.to_dict())

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from jaxgan import config as config_lib
-from jaxgan import config_rules
+from jaxgan import config_rules, config_tree
 from jaxgan.config import Config, ConfigError, DataConfig, MethodConfig, ModelConfig, OptimConfig
 
 
@@ -26,8 +26,8 @@ def problems(**groups) -> str:
 
 def test_the_default_is_valid_and_survives_the_round_trip():
     config_rules.validate(Config())
-    assert config_lib.from_dict(config_lib.to_dict(Config())) == Config()
-    assert config_lib.from_dict(config_lib.default().to_dict()) == Config()
+    assert config_tree.from_dict(config_tree.to_dict(Config())) == Config()
+    assert config_tree.from_dict(config_lib.default().to_dict()) == Config()
 
 
 def test_the_config_dict_is_locked():
@@ -39,7 +39,7 @@ def test_the_config_dict_is_locked():
 
 def test_unknown_fields_are_named_with_the_nearest_known_one():
     with pytest.raises(ConfigError, match=r"config\.g_optim\.learning_rat is not a field") as error:
-        config_lib.from_dict({"g_optim": {"learning_rat": 1.0}, "totl_steps": 4})
+        config_tree.from_dict({"g_optim": {"learning_rat": 1.0}, "totl_steps": 4})
     assert "did you mean `total_steps`?" in str(error.value), "all problems at once"
 
 
@@ -54,14 +54,14 @@ def test_unknown_fields_are_named_with_the_nearest_known_one():
 )
 def test_wrong_types(tree, text):
     with pytest.raises(ConfigError, match=text):
-        config_lib.from_dict(tree)
+        config_tree.from_dict(tree)
 
 
 def test_integers_are_fine_for_floats_and_lists_for_tuples():
-    config = config_lib.from_dict({"g_optim": {"lr": 1}, "model": {"attention_resolutions": [8, 16]}})
+    config = config_tree.from_dict({"g_optim": {"lr": 1}, "model": {"attention_resolutions": [8, 16]}})
     assert config.g_optim.lr == 1.0 and config.model.attention_resolutions == (8, 16)
     for metrics in (["fid", "kid"], ("fid,kid",), ["fid, kid"]):
-        assert config_lib.from_dict({"eval": {"metrics": metrics}}).eval.metrics == ("fid", "kid")
+        assert config_tree.from_dict({"eval": {"metrics": metrics}}).eval.metrics == ("fid", "kid")
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ PAIRS = {"method": {"name": "pix2pix"}, "model": {"name": "unet"}, "data": {"pai
 
 
 def test_settings_of_methods_that_translate_pass():
-    config_rules.validate(config_lib.from_dict(TRANSLATES))
-    config_rules.validate(config_lib.from_dict(PAIRS))
+    config_rules.validate(config_tree.from_dict(TRANSLATES))
+    config_rules.validate(config_tree.from_dict(PAIRS))
 
 
 @pytest.mark.parametrize(
@@ -201,13 +201,13 @@ def test_resolutions_that_the_networks_can_make(resolution, width, base):
 
 
 def test_every_choice_and_range_names_a_field():
-    flat = config_lib.flatten(Config())
+    flat = config_tree.flatten(Config())
     for table in (config_rules._CHOICES, config_rules._POSITIVE, config_rules._NOT_NEGATIVE, config_rules._FRACTIONS):
         assert set(table) <= set(flat)
     model = {field.name for field in dataclasses.fields(ModelConfig)}
     for unused in config_rules._UNUSED.values():
         assert set(unused) <= model
-    for free in config_lib.FREE_ON_RESUME:
+    for free in config_tree.FREE_ON_RESUME:
         assert any(name == free or name.startswith(free) for name in flat)
 
 
@@ -220,9 +220,9 @@ def test_differences_leave_out_what_changes_no_result():
         log={"every_steps": 3},
         eval={"every_steps": 9, "resizer": "clean"},
     )
-    assert config_lib.differences(Config(), new) == {}
+    assert config_tree.differences(Config(), new) == {}
     changed = change(batch_size=32, g_optim=OptimConfig(lr=3e-4), data=DataConfig(flip=True))
-    assert config_lib.differences(Config(), changed) == {
+    assert config_tree.differences(Config(), changed) == {
         "batch_size": (64, 32),
         "g_optim.lr": (1e-4, 3e-4),
         "data.flip": (False, True),
@@ -230,6 +230,6 @@ def test_differences_leave_out_what_changes_no_result():
 
 
 def test_total_steps_does_not_hide_its_neighbours():
-    assert config_lib.differences(Config(), change(method=MethodConfig(loss="wasserstein"))) == {
+    assert config_tree.differences(Config(), change(method=MethodConfig(loss="wasserstein"))) == {
         "method.loss": ("hinge", "wasserstein")
     }

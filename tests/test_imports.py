@@ -26,8 +26,9 @@ FLOORS = {
     "data": 1,
     "config": 1,
     "target": 0,  # jaxgan/target.py: the kind of device that is compiled for
-    "config_rules": 2,
-    "recipe": 2,
+    "config_tree": 2,
+    "config_rules": 3,
+    "recipe": 3,
     "api": 7,  # jaxgan/api.py: what the library does
     "root": 9,  # jaxgan/__init__.py: names of the floors below, each imported when it is used
 }

@@ -13,6 +13,7 @@ import pytest
 
 import jaxgan
 from jaxgan import config as config_lib
+from jaxgan import config_tree
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
@@ -120,7 +121,7 @@ def test_names_what_exists(name):
     }  # fmt: skip
     used |= set(re.findall(r"`jaxgan\.(\w+)", "\n".join(sources(name, "markdown"))))
     assert used and used <= set(jaxgan.__all__), used - set(jaxgan.__all__)
-    fields = config_lib.flatten(config_lib.Config())
+    fields = config_tree.flatten(config_lib.Config())
     keys = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     groups = {field.partition(".")[0] for field in fields if "." in field}
     dotted = {key for key in keys if re.fullmatch(r"[a-z_]+\.[a-z_0-9]+", key) and key.partition(".")[0] in groups}
@@ -131,7 +132,7 @@ def test_names_what_exists(name):
 def test_fields_and_commands_in_the_text_exist(name):
     from jaxgan.__main__ import COMMANDS
 
-    text, fields = "\n".join(sources(name, "markdown")), config_lib.flatten(config_lib.Config())
+    text, fields = "\n".join(sources(name, "markdown")), config_tree.flatten(config_lib.Config())
     for field in re.findall(r"--config\.([\w.]+)=", text):
         assert field in fields, field
     for command in re.findall(r"python -m jaxgan (\w+)", text):

@@ -47,8 +47,9 @@ def test_every_recipe_and_every_file_named_exists():
 
 def test_every_flag_and_field_named_exists():
     from jaxgan import config as config_lib
+    from jaxgan import config_tree
 
-    fields = config_lib.flatten(config_lib.Config())
+    fields = config_tree.flatten(config_lib.Config())
     for name in re.findall(r"--config\.([\w.]+)=", README):
         assert name in fields, name
 

@@ -11,8 +11,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from jaxgan import config as config_lib
-from jaxgan import config_rules, main
+from jaxgan import config_rules, config_tree, main
 from jaxgan.core.checkpoint import Checkpointer
 from jaxgan.layers.attention import SelfAttention
 from jaxgan.methods.registry import build_networks
@@ -30,7 +29,7 @@ def load(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module, config_lib.from_dict(module.get_config().to_dict())
+    return module, config_tree.from_dict(module.get_config().to_dict())
 
 
 def test_none_is_missing():
@@ -142,7 +141,7 @@ def test_the_variants_of_non_local_sagan_differ_in_their_mask_only():
     module, default = load(ROOT / "configs" / "sagan_celeba_nonlocal.py")
     assert default.model.attention_span == 3
     for variant, span in NONLOCAL.items():
-        config = config_lib.from_dict(module.get_config(variant).to_dict())
+        config = config_tree.from_dict(module.get_config(variant).to_dict())
         assert config == dataclasses.replace(default, model=dataclasses.replace(default.model, attention_span=span))
         for build in build_networks(config, num_classes=0):
             network = nnx.eval_shape(lambda build=build: build(nnx.Rngs(0)))
@@ -155,8 +154,8 @@ def test_the_church_recipe_is_the_one_of_celeba_with_other_data():
     church, default = load(ROOT / "configs" / "sagan_lsun_church_nonlocal.py")
     assert (default.data.source, default.data.crop) == ("tfds:lsun/church_outdoor:train", "none")
     for arguments in [(), *((variant,) for variant in NONLOCAL)]:
-        one, other = (config_lib.from_dict(recipe.get_config(*arguments).to_dict()) for recipe in (celeba, church))
-        assert set(config_lib.differences(one, other)) == {"data.source", "data.crop"}
+        one, other = (config_tree.from_dict(recipe.get_config(*arguments).to_dict()) for recipe in (celeba, church))
+        assert set(config_tree.differences(one, other)) == {"data.source", "data.crop"}
 
 
 @pytest.mark.parametrize(

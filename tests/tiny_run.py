@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import (
     CheckpointConfig,
     Config,
@@ -74,7 +74,7 @@ def write_run(folder, config=CONFIG, data=DATA, steps=(3,), method=None):
             return part.replace(params=params, stats=jax.tree.map(lambda x: moved(x, 0.0), part.stats))
 
         nets, ema = ({name: apart(part) for name, part in parts.items()} for parts in (state.nets, state.ema))
-        facts = {"config": config_lib.to_dict(config), "data": workdir_lib.describe_data(data)}
+        facts = {"config": config_tree.to_dict(config), "data": workdir_lib.describe_data(data)}
         checkpointer.save(step, state.replace(nets=nets, ema=ema), facts)
     checkpointer.wait()
     checkpointer.close()

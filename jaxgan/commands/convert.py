@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.commands import convert_biggan, convert_nnabla, convert_spectral
 from jaxgan.commands.convert_arrays import describe_file
 from jaxgan.commands.convert_layout import GeneratorLayout, model_fields
@@ -129,4 +130,4 @@ def _config(g: GeneratorLayout, source: str | None, fields: dict[str, Any], *, n
     else:
         fields |= {"attention_kind": "pooled", "sn_eps": 1e-8}
         tree["ema"] = {"halflife_images": 1_774_356.0, "start_step": 2_000}
-    return config_lib.from_dict(tree)
+    return config_tree.from_dict(tree)

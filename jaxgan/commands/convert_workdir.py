@@ -10,8 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan import config as config_lib
-from jaxgan import config_rules
+from jaxgan import config_rules, config_tree
 from jaxgan.commands.errors import CommandError
 from jaxgan.commands.output import output_folder
 from jaxgan.config import Config
@@ -59,11 +58,11 @@ def write_workdir(converted: Converted, workdir: Path, *, overwrite: bool) -> No
         described = workdir_lib.describe_data(data)
         checkpointer = Checkpointer(folder / "checkpoints", config.checkpoint)
         try:
-            checkpointer.save(converted.step, state, {"config": config_lib.to_dict(config), "data": described})
+            checkpointer.save(converted.step, state, {"config": config_tree.to_dict(config), "data": described})
             checkpointer.wait()
         finally:
             checkpointer.close()
-        workdir_lib.write_json(folder / "config.json", config_lib.to_dict(config))
+        workdir_lib.write_json(folder / "config.json", config_tree.to_dict(config))
         facts = workdir_lib.describe_run(data) | {"converted": dict(converted.origin)}
         workdir_lib.write_json(folder / "run.json", facts)
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.commands import export_example, export_program, export_stablehlo, opening
 from jaxgan.commands.errors import CommandError
 from jaxgan.commands.export_program import Program
@@ -159,7 +159,7 @@ def _describe(
     run: Run, args: argparse.Namespace, chosen: Mapping[str, Any], shapes: Mapping[str, str], folder: Path
 ) -> dict[str, Any]:
     """Returns config.json: what the generator is, what was chosen, and the checksums of the other files."""
-    config = config_lib.to_dict(run.config)
+    config = config_tree.to_dict(run.config)
     if run.directions:
         inputs: dict[str, Any] = {"direction": args.direction, "inputs": dict(shapes)}
         chosen = {name: value for name, value in chosen.items() if name not in ("bn", "truncation")}

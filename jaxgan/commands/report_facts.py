@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.commands.report_page import Section, facts, note
 from jaxgan.commands.report_records import read_metrics
 from jaxgan.config import Config
@@ -52,8 +52,8 @@ def header(workdir: Path, run: Run | None, config: Mapping[str, Any], now: datet
 
 def settings(config: Mapping[str, Any]) -> Section:
     """All settings; those that differ from the defaults are marked and shown first."""
-    defaults = config_lib.flatten(Config())
-    flat = config_lib.flatten(config)
+    defaults = config_tree.flatten(Config())
+    flat = config_tree.flatten(config)
     changed = {name: value for name, value in flat.items() if name not in defaults or defaults[name] != value}
     body = f"<h3>Changed from the defaults</h3>{_rows(changed)}" if changed else note("All settings are the defaults.")
     body += f"<details><summary>All {len(flat)} settings</summary>{_rows(flat, marked=changed)}</details>"
@@ -65,7 +65,7 @@ def environment(workdir: Path) -> Section:
     tree = read_object(workdir / "run.json")
     if not tree:
         return Section("environment", "Environment", note("The run has no run.json."))
-    flat = {name: value for name, value in config_lib.flatten(tree).items() if name != "data.class_names"}
+    flat = {name: value for name, value in config_tree.flatten(tree).items() if name != "data.class_names"}
     names = _mapping(tree.get("data")).get("class_names") or []
     listed = html.escape(", ".join(map(str, names)))
     classes = f"<details><summary>{len(names)} class names</summary><p>{listed}</p></details>"

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError
 from jaxgan.data.spec import DataSpec
 from jaxgan.generation.errors import RunError
@@ -16,7 +16,7 @@ from jaxgan.generation.errors import RunError
 def read_config(workdir: Path) -> Config:
     """Returns the settings; raises RunError where they cannot be read, or are of another version."""
     try:
-        return config_lib.from_dict(read_json(workdir, "config.json"))
+        return config_tree.from_dict(read_json(workdir, "config.json"))
     except ConfigError as error:
         raise RunError(
             f"{workdir / 'config.json'} is not a configuration of this version of jaxgan ({error}); update jaxgan."

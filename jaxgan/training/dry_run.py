@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import TRANSLATING, Config
 from jaxgan.core.communication import collectives, totals
 from jaxgan.core.topology import MEMORY_GIB, absent_devices
@@ -33,7 +33,7 @@ def describe(config: Config, mesh: str = "") -> str:
     """
     devices = absent_devices(mesh) if mesh else None
     setup_lib.validate(config, devices=devices)
-    parts = [json.dumps(config_lib.to_dict(config), indent=2)]
+    parts = [json.dumps(config_tree.to_dict(config), indent=2)]
     try:
         data = open_dataset(config.data).spec
         parts.append(f"data: {data.num_images:,} images, {data.num_classes} classes")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config
 from jaxgan.core import sharding as sharding_lib
 from jaxgan.core.checkpoint import Checkpointer
@@ -110,7 +110,7 @@ def _attempt(
         status.note(f"step {first_step:,} of {config.total_steps:,} is done; raise --config.total_steps to go on.")
         return state
     run = {
-        "config": config_lib.to_dict(config),
+        "config": config_tree.to_dict(config),
         "data": workdir_lib.describe_data(dataset.spec),
         "rollbacks": rollbacks.count,
     }

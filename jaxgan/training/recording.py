@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from clu import parameter_overview, profiler
 
-from jaxgan.config import Config, to_dict
+from jaxgan.config import Config
+from jaxgan.config_tree import to_dict
 from jaxgan.data.domains import DomainsDataset
 from jaxgan.data.pipeline import Dataset
 from jaxgan.generation import images as images_lib

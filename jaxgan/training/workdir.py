@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.config import Config
 from jaxgan.data.spec import DataSpec
 
@@ -43,7 +43,7 @@ def claim(workdir: Path, config: Config, data: DataSpec, *, accept_changes: bool
         workdir.mkdir(parents=True, exist_ok=True)
         _check_same_run(workdir, config, data, accept_changes)
         if is_primary:
-            write_json(workdir / "config.json", config_lib.to_dict(config))
+            write_json(workdir / "config.json", config_tree.to_dict(config))
             write_json(workdir / "run.json", describe_run(data))
 
 
@@ -67,14 +67,14 @@ def _check_same_run(workdir: Path, config: Config, data: DataSpec, accept_change
             )
         return
     try:
-        old = config_lib.from_dict(json.loads((workdir / "config.json").read_text()))
+        old = config_tree.from_dict(json.loads((workdir / "config.json").read_text()))
     except (ValueError, AttributeError, RecursionError) as error:
         raise WorkdirError(
             f"{workdir / 'config.json'} is not a configuration of this version ({error}); choose another --workdir."
         ) from error
     changes = [
         f"config.{name} ({before!r} -> {after!r})"
-        for name, (before, after) in config_lib.differences(old, config).items()
+        for name, (before, after) in config_tree.differences(old, config).items()
     ]
     changes += [f"data.{name} ({before!r} -> {after!r})" for name, before, after in _data_changes(workdir, data)]
     if changes and not accept_changes:

@@ -14,15 +14,14 @@ from PIL import Image
 
 from benchmarks import nonlocal_comparison, nonlocal_table
 from benchmarks.nonlocal_comparison import RECIPE, resized, settings
-from jaxgan import config as config_lib
-from jaxgan import config_rules
+from jaxgan import config_rules, config_tree
 from jaxgan.config import ConfigError
 from jaxgan.evaluation.errors import EvaluationError
 from jaxgan.evaluation.features import CallableExtractor
 from jaxgan.evaluation.in_training import TrainingEvaluator
 from jaxgan.evaluation.protocol import Protocol
 
-CELEBA = config_lib.from_dict(RECIPE["get_config"]("span3").to_dict())
+CELEBA = config_tree.from_dict(RECIPE["get_config"]("span3").to_dict())
 RUN = {
     "git_revision": "0123456789abcdef",
     "devices": {"kind": "cpu", "count": 1},
@@ -44,7 +43,7 @@ def write_workdir(out, variant, seed, fids, protocol=PROTOCOL, run=RUN, **change
     config = dataclasses.replace(settings(variant, seed, parse("--steps=4")), **changes)
     workdir = out / f"{variant}_seed{seed}"
     workdir.mkdir(parents=True)
-    (workdir / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
+    (workdir / "config.json").write_text(json.dumps(config_tree.to_dict(config)))
     (workdir / "run.json").write_text(json.dumps(run))
     lines = [json.dumps({"step": step, "fid": fid, "protocol": str(protocol)}) for step, fid in fids.items()]
     (workdir / "evaluations.jsonl").write_text("".join(line + "\n" for line in lines))
@@ -55,7 +54,7 @@ def test_at_64_pixels_and_full_width_it_is_the_recipe():
     for variant, span in RECIPE["SPANS"].items():
         config = settings(variant, 7, parse())
         same = dataclasses.replace(CELEBA.data, source="folder:x", crop="center")
-        changes = config_lib.differences(dataclasses.replace(CELEBA, data=same), config)
+        changes = config_tree.differences(dataclasses.replace(CELEBA, data=same), config)
         assert {name: new for name, (_, new) in changes.items() if name != "model.attention_span"} == {"seed": 7}
         assert config.model.attention_span == span
 

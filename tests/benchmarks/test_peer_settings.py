@@ -9,8 +9,7 @@ from flax import nnx
 
 from benchmarks.cases import PRESETS, load_case, override
 from benchmarks.peer_settings import NoPeer, peer_settings
-from jaxgan import config as config_lib
-from jaxgan import config_rules
+from jaxgan import config_rules, config_tree
 from jaxgan.config import Config, ConfigError
 from jaxgan.methods.registry import build_networks
 
@@ -120,7 +119,7 @@ def test_recipes_with_and_without_a_peer(recipe, has_peer):
 def test_sagan128_is_the_recipe():
     recipe = load_case(None, str(CONFIGS / "sagan_imagenet.py"), [], None)
     preset = PRESETS["sagan128"]
-    changes = config_lib.differences(preset.config, recipe.config)
+    changes = config_tree.differences(preset.config, recipe.config)
     assert set(changes) == {"data.source"} and preset.num_classes == recipe.num_classes == 1000
 
 
@@ -130,7 +129,7 @@ def test_sagan128_is_the_recipe():
 )
 def test_further_presets_are_recipes_but_for_their_schedules(preset, recipe, other):
     recipe = load_case(None, str(CONFIGS / f"{recipe}.py"), [], 1)
-    changes = config_lib.differences(PRESETS[preset].config, recipe.config)
+    changes = config_tree.differences(PRESETS[preset].config, recipe.config)
     schedules = {name for name in changes if name.split(".")[-1] in ("schedule", "decay_begin", "decay_steps")}
     assert set(changes) - schedules == other | {"data.source"}
 
@@ -180,7 +179,7 @@ def test_overrides_take_the_type_of_their_field():
     assert (config.model.g_widths, config.model.d_widths) == ((4, 8), ())
     assert (config.data.crop, config.data.source) == ("none", "12")
     assert type(config.g_optim.lr) is float
-    assert config_lib.differences(Config(), config).keys() == {
+    assert config_tree.differences(Config(), config).keys() == {
         "batch_size", "g_optim.lr", "model.d_wide", "model.g_widths", "data.crop", "data.source"
     }  # fmt: skip
 

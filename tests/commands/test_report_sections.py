@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import config as config_lib
+from jaxgan import config_tree
 from jaxgan.commands import report_curves, report_facts, report_samples
 from jaxgan.commands.report_page import Markup, Section, facts, note, page, table
 from jaxgan.config import Config
@@ -140,9 +140,9 @@ def test_the_header_without_a_checkpoint_and_without_records(tmp_path):
 
 
 def test_settings_of_a_run_by_defaults():
-    body = report_facts.settings(config_lib.to_dict(Config())).body
+    body = report_facts.settings(config_tree.to_dict(Config())).body
     assert body.startswith(note("All settings are the defaults."))
-    assert f"All {len(config_lib.flatten(Config()))} settings" in body and "class=changed" not in body
+    assert f"All {len(config_tree.flatten(Config()))} settings" in body and "class=changed" not in body
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"data": 3, "devices": [], "git_revision": 5}'])

@@ -5,8 +5,7 @@ import json
 import pytest
 from hypothesis import strategies as st
 
-from jaxgan import config as config_lib
-from jaxgan import config_rules
+from jaxgan import config_rules, config_tree
 from jaxgan.config import Config, ConfigError
 from jaxgan.generation.errors import RunError
 from jaxgan.generation.run_files import read_config, read_data
@@ -15,7 +14,7 @@ from tests.fuzz.damage import COUNTS, damaged, examine, memory_below
 FACTS = {
     "height": 8, "width": 8, "channels": 1, "num_classes": 1, "class_names": ["a"], "num_images": 3, "fingerprint": "x",
 }  # fmt: skip
-FIELDS = sorted(config_lib.flatten(Config()))
+FIELDS = sorted(config_tree.flatten(Config()))
 NUMBERS = st.one_of(st.integers(-3, 300), st.sampled_from([10**9, 2**31, 2**63, -(2**63), 10**30, 10**400]))
 TEXTS = st.text("a0:.,-é\n", max_size=8)
 VALUES = st.one_of(
@@ -41,14 +40,14 @@ def test_any_value_of_any_field(count):
     def check(field, value):
         with memory_below(2**24):
             try:
-                config_rules.validate(config_lib.from_dict(tree_of(field, value)))
+                config_rules.validate(config_tree.from_dict(tree_of(field, value)))
             except ConfigError as error:
                 assert 0 < len(str(error)) < 3_000
 
 
 @COUNTS
 def test_any_settings_in_a_workdir(tmp_path, count):
-    good = json.dumps(config_lib.to_dict(Config())).encode()
+    good = json.dumps(config_tree.to_dict(Config())).encode()
     data = json.dumps({"data": FACTS}).encode()
     for name, content, read in (("config.json", good, read_config), ("run.json", data, read_data)):
 

@@ -7,29 +7,10 @@ import pytest
 
 from jaxgan.layers import conv_cpu
 from jaxgan.layers.conv import conv, conv_transpose
+from tests.layers.derivatives import random, with_derivatives
 
 # kernel, stride, padding; among them a kernel smaller than its stride
 SETTINGS = [(4, 2, 1), (5, 3, 2), (1, 2, 0), (2, 3, 0)]
-
-
-def random(seed, shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
-
-
-def with_derivatives(function, x, kernel):
-    """Value, first derivatives, and those of a gradient penalty, as one program: many small ones compile slowly."""
-
-    def loss(x, kernel):
-        return jnp.sum(jnp.sin(function(x, kernel)))
-
-    def penalty(x, kernel):
-        return jnp.sum(jax.grad(loss)(x, kernel) ** 2)
-
-    def everything(x, kernel):
-        derivatives = (jax.grad(of, argnums=(0, 1))(x, kernel) for of in (loss, penalty))
-        return function(x, kernel), *derivatives
-
-    return jax.jit(everything)(x, kernel)
 
 
 def assert_same_on_another_back_end(function, x, kernel, monkeypatch):

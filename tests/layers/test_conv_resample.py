@@ -11,32 +11,13 @@ from jaxgan.layers.conv import Conv
 from jaxgan.layers.conv_resample import conv_of_upsampled, pooled_conv
 from jaxgan.layers.resample import average_pool, upsample_nearest
 from jaxgan.layers.spectral_norm import SpectralNorm
+from tests.layers.derivatives import random, with_derivatives
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-def random(seed, shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
-
-
 def conv3(x, kernel):
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=LAYOUT)
-
-
-def with_derivatives(function, x, kernel):
-    """Value, first derivatives, and those of a gradient penalty."""
-
-    def loss(x, kernel):
-        return jnp.sum(jnp.sin(function(x, kernel)))
-
-    def penalty(x, kernel):
-        return jnp.sum(jax.grad(loss)(x, kernel) ** 2)
-
-    def everything(x, kernel):
-        derivatives = (jax.grad(of, argnums=(0, 1))(x, kernel) for of in (loss, penalty))
-        return function(x, kernel), *derivatives
-
-    return jax.jit(everything)(x, kernel)
 
 
 @pytest.mark.parametrize(
