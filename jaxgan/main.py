@@ -173,7 +173,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         _fail(str(error).splitlines()[0].replace("Unknown command line flag", "there is no flag") + ".")
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         _fail(
-            _override_problem(argv)
+            _override_problem(argv, error)
             or _recipe_problem(argv, error)
             or f"the recipe or an override of it is wrong: {_first_line(error)}"
         )
@@ -201,11 +201,13 @@ def _recipe_problem(argv: Sequence[str], error: BaseException) -> str | None:
     return f"the recipe {_recipe(argv)}: {said}"
 
 
-def _override_problem(argv: Sequence[str]) -> str | None:
-    """Names the override that the schema refuses, in the words of `from_dict`; None if they are all fields."""
+def _override_problem(argv: Sequence[str], error: BaseException) -> str | None:
+    """Names the override that the schema refuses, in the words of `from_dict`; None if it is not the mistake."""
     known = config_tree.flatten(config_lib.Config())
     for argument in argv[1:]:
         name, _, value = argument.lstrip("-").partition("=")
+        if str(error).startswith(f"flag --{name}={value}:") and name.removeprefix("config.") in known:
+            return f"{name} (={value!r}) must be of type {type(known[name.removeprefix('config.')]).__name__}."
         if name.startswith("config.") and name.removeprefix("config.") not in known:
             tree: dict = {}
             *groups, field = name.removeprefix("config.").split(".")

@@ -278,4 +278,6 @@ def test_memory_and_files_do_not_grow():
     assert done.returncode == 0, done.stderr
     growth = done.stdout.splitlines()[-1]
     mib, files, live = (float(part.split()[0]) for part in growth.partition(": ")[2].split(", "))
-    assert mib < 64 and files <= 8 and live <= 0, growth  # a save in the background has some files open
+    # A save in the background has some files open and holds one copy of the state, 98 arrays; a leak of one array per
+    # step would be 350.
+    assert mib < 64 and files <= 8 and live <= 98, growth
