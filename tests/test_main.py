@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.training import loop
+from jaxgan.training.metrics import HealthError
+
 DIGITS = "--config=configs/digits.py"
 # Small enough to compile in seconds: 8x8 pixels, one up-block, eight maps.
 TINY = (
@@ -151,6 +154,15 @@ def test_a_run_from_the_first_step_to_a_changed_mind(run_main, tmp_path):
     assert code == 0, err
     assert "restoring step 2" in err and "done: 3 steps" in err
     assert json.loads((workdir / "config.json").read_text())["g_optim"]["lr"] == 0.5
+
+
+def test_a_training_that_failed_for_good(run_main, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise HealthError("the samples' diversity is 0.01, after 3 rollbacks; start again.", 7)
+
+    monkeypatch.setattr(loop, "train", fail)
+    code, err, _ = run_main(DIGITS, *TINY, f"--workdir={tmp_path / 'run'}")
+    assert one_sentence(err, code) == "jaxgan: the samples' diversity is 0.01, after 3 rollbacks; start again."
 
 
 def test_dry_run_tells_and_writes_nothing(run_main, tmp_path, monkeypatch):

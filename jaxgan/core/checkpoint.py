@@ -117,6 +117,8 @@ class Checkpointer:
         self._healthy[step] = healthy
         with self._reporting(step):
             self._manager.save(step, args=args, metrics=dict(metrics) if metrics else None, force=True)
+        kept = set(self._manager.all_steps())
+        self._healthy = {known: fine for known, fine in self._healthy.items() if known in kept}
 
     def wait(self) -> None:
         """Blocks until the save in the background is complete.

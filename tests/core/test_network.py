@@ -184,3 +184,34 @@ def test_pieces_are_for_training_only():
     bound.num_pieces = 4
     assert bound(jnp.ones((6, 2)), jnp.zeros(6), train=False)["logits"].shape == (6,)  # 4 does not divide 6
     assert bound.stats["u"] == 1
+
+
+class Deep(nnx.Module):
+    """Keeps many times its inputs for the backward pass."""
+
+    def __init__(self, rngs):
+        self.layers = nnx.List([nnx.Linear(4, 4, rngs=rngs) for _ in range(8)])
+
+    def __call__(self, x, *, train):
+        for layer in self.layers:
+            x = jnp.tanh(layer(x))
+        return x
+
+
+def test_pieces_keep_little_more_than_their_inputs_for_the_backward_pass():
+    network, params, stats = network_lib.create(Deep, jax.random.key(0))
+    x = jnp.ones((64, 4))
+
+    def num_bytes(tree):
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+    def kept(num_pieces):
+        def run(params):
+            bound = BoundNetwork(network, params, stats)
+            bound.num_pieces = num_pieces
+            return bound(x)
+
+        return num_bytes(jax.eval_shape(lambda params: jax.vjp(run, params)[1], params))
+
+    assert kept(1) > 8 * x.nbytes
+    assert kept(4) <= x.nbytes + 2 * num_bytes(params)

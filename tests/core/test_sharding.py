@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from jaxgan import target
 from jaxgan.config import ConfigError, MeshConfig
 from jaxgan.core import sharding
 from jaxgan.core.parallel import parallel
@@ -82,6 +83,7 @@ def test_the_batch_is_divided_over_both_axes():
         ((4, 4, 9, 10), P(None, "fsdp")),  # 10 is larger and no multiple of 4
         ((5, 7), P()),  # none is a multiple
         ((4, 4), P()),  # too small
+        ((4, 5), P("fsdp")),  # just large enough
         ((), P()),
         ((0, 64), P()),
     ],
@@ -95,7 +97,23 @@ def test_the_largest_fitting_axis_of_a_large_array_is_divided(shape, spec):
 def test_an_axis_of_one_device_divides_nothing():
     mesh = sharding.make_mesh(MeshConfig())
     placed = sharding.state_sharding(mesh, [jax.ShapeDtypeStruct((64, 64), np.float32)], min_size=1)
-    assert placed[0].is_fully_replicated
+    assert placed[0].is_fully_replicated and placed[0].spec == P()
+
+
+def test_items_and_bands_of_rows_lie_in_the_order_of_the_mesh():
+    mesh = sharding.make_mesh(MeshConfig(fsdp=4))
+    items = np.arange(8 * 8).reshape(8, 8, 1, 1)
+    for place, axis in ((sharding.items_sharding, 0), (sharding.rows_sharding, 1)):
+        placed = jax.device_put(items, place(mesh))
+        by_device = {shard.device: np.asarray(shard.data) for shard in placed.addressable_shards}
+        np.testing.assert_array_equal(np.concatenate([by_device[d] for d in mesh.devices.flat], axis), items)
+        assert {part.shape[axis] for part in by_device.values()} == {1}
+
+
+def test_d_steps_are_unrolled_when_told_or_on_a_cpu():
+    assert [sharding.unroll_d_steps(setting) for setting in ("always", "auto", "never")] == [True, True, False]
+    with target.compiling_for("gpu"):
+        assert [sharding.unroll_d_steps(setting) for setting in ("always", "auto", "never")] == [True, False, False]
 
 
 def test_networks_on_one_device_are_called_as_they_are():

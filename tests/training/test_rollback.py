@@ -186,6 +186,50 @@ def test_what_a_rollback_changes(tmp_path):
     assert len({jax.random.key_data(key).tobytes() for key in keys}) == 3
 
 
+class Saved:
+    """Checkpoints, each with its health and the rollbacks before it, without the files."""
+
+    def __init__(self, healthy, num_rollbacks):
+        self.is_healthy, self.num_rollbacks = healthy.__getitem__, num_rollbacks.get
+        self.steps = lambda: sorted(healthy)
+        self.removed = []
+
+    def wait(self):
+        raise CheckpointError("the disk is full.")  # is no reason not to roll back
+
+    def restore(self, step, like):
+        return f"state of step {step}"
+
+    def remove(self, steps):
+        self.removed += steps
+
+
+def test_targets_are_the_newest_healthy_ones_each_at_first_once(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    config = change(health=HealthConfig(max_rollbacks=3))
+    saved = Saved({2: True, 4: True, 6: False}, {})
+    rollbacks = Rollbacks(tmp_path, config, own_method=False, is_primary=True)
+    said = [rollbacks.roll_back(HealthError("d is astray", 7), saved) for _ in range(3)]
+    assert [event["to_step"] for event in events(tmp_path, "rollback")] == [4, 2, 4]
+    assert "d is astray; rolling back to step 2 with learning rates x 0.25 and other randomness (rollback 2" in said[1]
+    assert len(synced) == 3
+    own = Rollbacks(tmp_path / "own", config, own_method=True, is_primary=False)
+    assert "to step 0 with other randomness (" in own.roll_back(HealthError("", 7), Saved({6: False}, {}))
+
+
+def test_what_a_rollback_has_undone_is_neither_restored_nor_kept(tmp_path):
+    rollbacks = Rollbacks(tmp_path, CONFIG, own_method=True, is_primary=True)
+    rollbacks.log({"event": "rollback", "to_step": 4})
+    rollbacks = Rollbacks(tmp_path, CONFIG, own_method=True, is_primary=True)
+    undone = Saved(dict.fromkeys((2, 4, 6), True), {2: 0, 4: 0, 6: 0})
+    assert rollbacks.restore(undone, "fresh") == "state of step 4" and undone.removed == [6]
+    later = Saved(dict.fromkeys((2, 4, 6, 8), True), {2: 0, 4: 0, 6: 0, 8: 1})
+    assert rollbacks.restore(later, "fresh") == "state of step 8" and later.removed == [6]
+    damaged = Saved(dict.fromkeys((2, 4, 6), True), {2: 0, 4: 0, 6: None})
+    assert rollbacks.restore(damaged, "fresh") == "state of step 6" and not damaged.removed
+
+
 def test_a_line_that_was_cut_off_counts_for_nothing(tmp_path):
     (tmp_path / "health.jsonl").write_text('{"event": "rollback", "to_step": 4}\n[1]\n{"event": "rollback", "to_s')
     rollbacks = Rollbacks(tmp_path, CONFIG, own_method=True, is_primary=True)
@@ -243,10 +287,21 @@ def test_a_gap_of_the_logits_fails_a_run(tmp_path):
     config = change(health=HealthConfig(max_rollbacks=0, max_logit_gap=1e-9, patience=3))
     with pytest.raises(HealthError, match=r"logits of real and fake images are .* since step 1; no checkpoint is heal"):
         train(config, tmp_path, method=method())
+    assert logged_steps(tmp_path) == [1, 2], "it ends where it fails"
     scaleless = dataclasses.replace(method(), loss_fns=Loss(d=lambda real, fake: fake - real, g=lambda fake: -fake))
     assert int(train(change(config, total_steps=4), tmp_path / "own", method=scaleless).step) == 4
     wasserstein = dataclasses.replace(method(), loss_fns="wasserstein")
     assert int(train(change(config, total_steps=4), tmp_path / "wasserstein", method=wasserstein).step) == 4
+
+
+def test_steps_are_judged_before_they_are_saved_and_a_rollback_draws_others(tmp_path):
+    config = change(total_steps=2, log=LogConfig(every_steps=100), health=HealthConfig(max_logit_gap=1e-9))
+    first = train(config, tmp_path / "first", method=method())
+    assert not Checkpointer(tmp_path / "first" / "checkpoints").is_healthy(2)
+    assert [event["step"] for event in events(tmp_path / "first", "warning")] == [1]
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "health.jsonl").write_text('{"event": "rollback", "to_step": 0}\n')
+    assert not same(first, train(config, tmp_path / "again", method=method()))
 
 
 def test_watching_a_healthy_run_changes_no_bit(tmp_path):
