@@ -30,6 +30,7 @@ from jaxgan.config import (
     SampleConfig,
 )
 from jaxgan.core.compilation import use_compilation_cache
+from jaxgan.core.host_memory import reuse_freed_memory
 from jaxgan.training.loop import train
 
 
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100)
     flags = parser.parse_args()
     use_compilation_cache()
+    reuse_freed_memory()
     rows = run(flags.steps, flags.every)
     first, last = rows[len(rows) // 4], rows[-1]
     print(

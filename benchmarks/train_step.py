@@ -37,6 +37,7 @@ from benchmarks.sides import Batch, JaxganSide, PeerSide, Side, describe_data, d
 from benchmarks.step_report import format_report, summarize
 from jaxgan import config_tree
 from jaxgan.config import ConfigError
+from jaxgan.core.host_memory import reuse_freed_memory
 from jaxgan.training import setup as setup_lib
 from jaxgan.training import workdir as workdir_lib
 
@@ -197,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs its share of the device
     jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
+    reuse_freed_memory()  # as in `jaxgan.main`; it holds for PyTorch's memory too, which is in the same process
     on_cpu = jax.default_backend() == "cpu"
     plan = Plan(
         peer=arguments.peer or ("eager" if on_cpu else "both"),

@@ -41,6 +41,7 @@ from jaxgan.config import Config, ConfigError
 from jaxgan.core import processes
 from jaxgan.core.checkpoint import CheckpointError
 from jaxgan.core.compilation import use_compilation_cache
+from jaxgan.core.host_memory import reuse_freed_memory
 from jaxgan.core.peers import Peers, ProcessError
 from jaxgan.data.errors import DataError
 from jaxgan.evaluation.errors import EvaluationError
@@ -140,6 +141,7 @@ def _train(config: Config, workdir: Path) -> bool:
     """Returns whether the run is finished: False if it was asked to stop before."""
     from jaxgan.training.loop import train
 
+    reuse_freed_memory()
     dataset = evaluate = None
     if config.eval.every_steps:
         # What evaluations need is looked for now, not at the first one, hours into the training.
