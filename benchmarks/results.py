@@ -1,0 +1,176 @@
+"""The table of results, from the files that runs and their evaluations leave in their folders; nothing is typed.
+
+    python -m benchmarks.results add digits runs/digits_0 runs/digits_1 runs/digits_2
+    python -m benchmarks.results table
+
+`add NAME WORKDIR...` takes the runs of one row, which may differ in their seeds only: what `config.json`, `run.json`,
+`metrics.jsonl`, `evaluations.jsonl` and `judgements.jsonl` (benchmarks/judge.py) say of them goes to docs/results.json,
+and the newest sample grid of the first run, made small, to docs/results/NAME.png. `table` writes docs/results.md from
+docs/results.json; docs/reproduce.md has the command that trains and evaluates each row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.judge import FILE as JUDGEMENTS
+from benchmarks.results_page import page
+from jaxgan import config_tree
+from jaxgan.config import Config, ConfigError
+from jaxgan.evaluation import records
+from jaxgan.evaluation.protocol import Protocol
+from jaxgan.training.workdir import write_json
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+_PICTURE_SIDE = 480  # pixels; of the longer side
+_JUDGED = ("recognised", "as_asked", "as_asked_lowest", "taught", "taught_by_real")
+
+Result = dict[str, Any]
+
+
+def collect(workdirs: Sequence[Path]) -> Result:
+    """Returns the row of these runs, as JSON values.
+
+    Raises:
+      ConfigError: there is no run in one of the folders, one is unfinished or was never judged or evaluated, or they
+        differ in more than the seed.
+    """
+    runs = [_read(workdir) for workdir in workdirs]
+    first = runs[0]["config"]
+    for workdir, run in zip(workdirs, runs, strict=True):
+        if changes := set(config_tree.differences(first, run["config"])) - {"seed"}:
+            raise ConfigError(f"{workdir} differs from {workdirs[0]} in {', '.join(sorted(changes))}; give it a row.")
+        if set(run["scores"]) != set(runs[0]["scores"]):
+            raise ConfigError(f"{workdir} and {workdirs[0]} were not evaluated alike; evaluate both in one way.")
+    facts = [run["facts"] for run in runs]
+    return {
+        "config": config_tree.to_dict(first) | {"seed": None},
+        "seeds": [run["config"].seed for run in runs],
+        "steps": runs[0]["step"],
+        "images_seen": runs[0]["images_seen"],
+        "train_seconds": [round(run["train_seconds"], 1) for run in runs],
+        "revisions": sorted({fact["git_revision"] or "unknown" for fact in facts}),
+        "devices": facts[0]["devices"],
+        "versions": facts[0]["versions"],
+        "platform": facts[0]["platform"].partition("-")[0],
+        "num_images": facts[0]["data"]["num_images"],
+        "scores": {
+            name: {"values": [run["scores"][name][0] for run in runs], "protocol": runs[0]["scores"][name][1]}
+            for name in runs[0]["scores"]
+        },
+        "curves": [run["curves"] for run in runs],
+    }
+
+
+def _read(workdir: Path) -> dict[str, Any]:
+    try:
+        config = config_tree.from_dict(json.loads((workdir / "config.json").read_text()))
+        facts = json.loads((workdir / "run.json").read_text())
+        metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be read; give the folders of finished runs.") from None
+    timed = [line for line in metrics if "images_per_second" in line]
+    if not timed or timed[-1]["step"] < config.total_steps:
+        done = timed[-1]["step"] if timed else 0
+        raise ConfigError(f"{workdir} has trained {done:,} of {config.total_steps:,} steps; finish it first.")
+    scores, curves = _evaluated(workdir, config)
+    scores |= _judged(workdir, config)
+    if not scores:
+        raise ConfigError(f"{workdir} has no score of step {config.total_steps:,}; evaluate or judge it first.")
+    return {
+        "config": config,
+        "facts": facts,
+        "step": timed[-1]["step"],
+        "images_seen": timed[-1]["images_seen"],
+        "train_seconds": _seconds(timed),
+        "scores": scores,
+        "curves": curves,
+    }
+
+
+def _seconds(timed: Sequence[dict[str, Any]]) -> float:
+    """The time of the steps alone: without the start, grids, checkpoints and evaluations."""
+    seen = [0, *(line["images_seen"] for line in timed)]
+    rates = (line["images_per_second"] for line in timed)
+    return sum((after - before) / rate for before, after, rate in zip(seen, seen[1:], rates, strict=False))
+
+
+def _evaluated(workdir: Path, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns {label: (value, protocol)} of the last step, and {label: [[step, value], ...]} of all."""
+    scores: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    for record in sorted(records.read(workdir), key=lambda record: record["step"]):
+        protocol = Protocol.parse(record["protocol"])
+        for name in ("fid", "kid", "is", "cas", "precision", "recall", "density", "coverage"):
+            if name not in record:
+                continue
+            label = f"{name}-{protocol.dims}" if name in ("fid", "kid") else name
+            label += f" {protocol.direction}" if protocol.direction else ""
+            curves.setdefault(label, []).append([record["step"], record[name]])
+            if record["step"] == config.total_steps:
+                scores[label] = (record[name], record["protocol"])
+    return scores, curves
+
+
+def _judged(workdir: Path, config: Config) -> dict[str, Any]:
+    path = workdir / JUDGEMENTS
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    scores: dict[str, Any] = {}
+    for line in lines:
+        if line["step"] == config.total_steps:
+            protocol = "; ".join(f"{name}={value}" for name, value in line["protocol"].items())
+            scores |= {name: (line[name], protocol) for name in _JUDGED if name in line}
+            scores |= {"least share": (min(line["shares"]), protocol), "largest share": (max(line["shares"]), protocol)}
+    return scores
+
+
+def picture(workdir: Path, out: Path) -> None:
+    """Writes the newest sample grid of a run, at most 480 pixels large.
+
+    Raises:
+      ConfigError: the run has none.
+    """
+    grids = sorted(path for path in (workdir / "samples").glob("step_*.png") if not path.stem.endswith("_raw"))
+    if not grids:
+        raise ConfigError(f"{workdir}/samples holds no grid; train with config.sample.every_steps above 0.")
+    image = Image.open(grids[-1])
+    scale = _PICTURE_SIDE / max(image.size)
+    if scale < 1:
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    image.save(out, optimize=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--docs", type=Path, default=DOCS, help="where results.json, results.md and results/ lie")
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("add", help="runs of one row")
+    add.add_argument("name")
+    add.add_argument("workdirs", nargs="+", type=Path)
+    commands.add_parser("table", help="write the page again")
+    arguments = parser.parse_args(argv)
+    path = arguments.docs / "results.json"
+    rows: dict[str, Result] = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        if arguments.command == "add":
+            rows[arguments.name] = collect(arguments.workdirs)
+            picture(arguments.workdirs[0], arguments.docs / "results" / f"{arguments.name}.png")
+            write_json(path, rows)
+        (arguments.docs / "results.md").write_text(page(rows), encoding="utf-8")
+    except ConfigError as error:
+        print(f"results: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The table of results: what stands in it is what the runs' folders say."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import results, results_page
+from jaxgan import config_tree
+from jaxgan.config import Config, ConfigError
+from jaxgan.evaluation.protocol import Protocol
+
+RUN = {
+    "git_revision": "0123456789abcdef",
+    "devices": {"kind": "cpu", "count": 1},
+    "versions": {"python": "3.11.7", "jax": "0.10.2"},
+    "platform": "Linux-6.1-x86_64",
+    "data": {"num_images": 1797},
+}
+PROTOCOL = str(Protocol(extractor="inception-x", dims=768, num_samples=10, num_reference=20))
+JUDGED = {"judge": "small", "num_samples": 10}
+
+
+def write_workdir(folder, seed, fids, as_asked=0.5, **changes):
+    """The files that a finished run leaves, without its checkpoints."""
+    config = dataclasses.replace(Config(seed=seed, total_steps=4), **changes)
+    (folder / "samples").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config_tree.to_dict(config)))
+    (folder / "run.json").write_text(json.dumps(RUN))
+    metrics = [{"step": 2, "images_seen": 128, "images_per_second": 64}, {"step": 3, "train/g_loss": 1.0}]
+    metrics.append({"step": 4, "images_seen": 256, "images_per_second": 32})
+    fid_lines = [{"step": step, "fid": fid, "protocol": PROTOCOL} for step, fid in fids.items()]
+    judged = [{"step": 4, "recognised": 0.96, "shares": [0.4, 0.6], "as_asked": as_asked, "protocol": JUDGED}]
+    for name, lines in (("metrics", metrics), ("evaluations", fid_lines), ("judgements", judged)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for step in (2, 4):
+        Image.fromarray(np.full((600, 960), step, np.uint8)).save(folder / "samples" / f"step_{step:08d}.png")
+    return folder
+
+
+def test_a_row_holds_means_ranges_and_the_last_picture(tmp_path):
+    runs = [write_workdir(tmp_path / str(seed), seed, {2: 3.0, 4: 1.0 + seed}, 0.98 + 0.01 * seed) for seed in (0, 1)]
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    assert results.main([f"--docs={docs}", "add", "digits", *map(str, runs)]) == 0
+    row = json.loads((docs / "results.json").read_text())["digits"]
+    assert row["train_seconds"] == [6.0, 6.0] and row["seeds"] == [0, 1] and row["images_seen"] == 256
+    assert row["scores"]["fid-768"] == {"values": [1.0, 2.0], "protocol": PROTOCOL}
+    assert row["scores"]["largest share"]["values"] == [0.6, 0.6]
+    text = (docs / "results.md").read_text()
+    assert "| fid-768 | 1.500 (1.000 ... 2.000) |  |" in text
+    assert "| as_asked | 98.50% (98.00% ... 99.00%) | at least 98%: met |" in text
+    assert "- fid-768 along the first seed's training: 3 (2), 1 (4)" in text and f"- {PROTOCOL}" in text
+    with Image.open(docs / "results" / "digits.png") as image:
+        assert image.size == (480, 300) and np.asarray(image).max() == 4
+
+
+def test_a_target_that_is_missed_says_so(tmp_path):
+    row = results.collect([write_workdir(tmp_path / "a", 0, {4: 1.0}, 0.97)])
+    assert "| as_asked | 97.00% | at least 98%: **missed** |" in results_page.page({"sagan_mnist": row})
+    assert "| fid-768 | 1.000 | at most 1: met |" in results_page.page({"sagan_cifar10_narrow": row})
+
+
+def test_runs_that_do_not_belong_together_are_refused(tmp_path, capsys):
+    one = write_workdir(tmp_path / "one", 0, {4: 1.0})
+    with pytest.raises(ConfigError, match="batch_size"):
+        results.collect([one, write_workdir(tmp_path / "other", 1, {4: 1.0}, batch_size=32)])
+    with pytest.raises(ConfigError, match="not evaluated alike"):
+        results.collect([one, write_workdir(tmp_path / "third", 1, {2: 1.0})])
+    with pytest.raises(ConfigError, match="trained 4 of 9 steps"):
+        results.collect([write_workdir(tmp_path / "young", 0, {}, total_steps=9)])
+    assert results.main([f"--docs={tmp_path}", "add", "digits", str(tmp_path / "nothing")]) == 2
+    assert "cannot be read; give the folders of finished runs" in capsys.readouterr().err
+
+
+def test_the_page_is_what_the_figures_say():
+    path = results.DOCS / "results.json"
+    if not path.exists():
+        pytest.skip("no result has been added yet")
+    rows = json.loads(path.read_text())
+    assert (results.DOCS / "results.md").read_text() == results_page.page(rows)
+    for name in rows:
+        assert Path(results.DOCS / "results" / f"{name}.png").stat().st_size < 600_000
