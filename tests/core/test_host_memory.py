@@ -8,20 +8,20 @@ import pytest
 
 from tests.processes import ROOT, environment
 
-# Two transpositions of 64 MiB, which XLA does not fuse with the sums between them.
+# Each step writes 128 MiB.
 PROGRAM = """
 import resource, sys
 import jax, jax.numpy as jnp
 from jaxgan.core.host_memory import reuse_freed_memory
 if sys.argv[1] == "reuse":
     reuse_freed_memory()
-step = jax.jit(lambda x: jnp.cumsum(jnp.cumsum(x, axis=1).T, axis=1))
+step = jax.jit(lambda x: (x + 1, x + 2))
 x = jnp.ones((4096, 4096))
-for _ in range(3):
-    step(x).block_until_ready()
+for _ in range(12):
+    jax.block_until_ready(step(x))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    step(x).block_until_ready()
+for _ in range(12):
+    jax.block_until_ready(step(x))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -34,5 +34,7 @@ def test_pages_are_not_asked_for_again():
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         faults[how] = int(done.stdout)
-    assert faults["default"] > 3 * 2**26 / 4096 / 2  # else this machine has nothing to gain, and the test no meaning
-    assert faults["reuse"] < faults["default"] / 20
+    block = 2**26 / 4096  # pages
+    assert faults["default"] > 12 * block  # else this machine has nothing to gain, and the test no meaning
+    # A step's output may be freed only after the next has begun, which then needs more blocks.
+    assert faults["reuse"] < faults["default"] / 4
