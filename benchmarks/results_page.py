@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Row -> (score, "least" or "most", bound): what the issue of a row asks of the mean over its seeds.
+# Row -> (score, "least" or "most", bound): what the mean over the row's seeds is to reach.
 TARGETS: dict[str, list[tuple[str, str, float]]] = {
     "digits": [("as_asked", "least", 0.98), ("taught", "least", 0.96)],
     "sagan_mnist": [("recognised", "least", 0.95), ("as_asked", "least", 0.98), ("taught", "least", 0.96)],
