@@ -26,6 +26,7 @@ from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError
 from jaxgan.evaluation import records
 from jaxgan.evaluation.protocol import Protocol
+from jaxgan.evaluation.settings import LOWER_IS_BETTER, METRICS
 from jaxgan.training.workdir import write_json
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -108,10 +109,10 @@ def _evaluated(workdir: Path, config: Config) -> tuple[dict[str, Any], dict[str,
     curves: dict[str, Any] = {}
     for record in sorted(records.read(workdir), key=lambda record: record["step"]):
         protocol = Protocol.parse(record["protocol"])
-        for name in ("fid", "kid", "is", "cas", "precision", "recall", "density", "coverage"):
+        for name in (name for names in METRICS.values() for name in names):
             if name not in record:
                 continue
-            label = f"{name}-{protocol.dims}" if name in ("fid", "kid") else name
+            label = f"{name}-{protocol.dims}" if name in LOWER_IS_BETTER else name  # distances between features
             label += f" {protocol.direction}" if protocol.direction else ""
             curves.setdefault(label, []).append([record["step"], record[name]])
             if record["step"] == config.total_steps:

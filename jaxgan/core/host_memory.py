@@ -14,9 +14,9 @@ def reuse_freed_memory() -> None:
 
     XLA on a CPU allocates the temporaries of a program anew at each call. glibc by default asks the system for large
     blocks and returns them when they are freed, and the system hands out pages of zeros, one fault each: 7 % of the CPU
-    time of a DCGAN's step (docs/speed.md). Here the blocks stay in the heap of the calling thread, and programs start in
-    that thread (their loops use all cores all the same), because the heaps of other threads cannot hold large blocks.
-    What is freed stays with the process until it ends.
+    time of a DCGAN's step (docs/speed.md). Here the blocks stay in the heap of the calling thread, and programs start
+    in that thread (their loops use all cores all the same), because the heaps of other threads cannot hold large
+    blocks. What is freed stays with the process until it ends.
 
     On accelerators, and with another C library than glibc, malloc stays as it is.
     """
