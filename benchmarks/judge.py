@@ -2,14 +2,16 @@
 
     python -m benchmarks.judge runs/sagan_mnist --train=idx:/data/mnist:train --test=idx:/data/mnist:test
 
-The judge is a small convolutional classifier of this library (`evaluation/small_classifier.py`), trained on the real
-training images as the runs see them; its accuracy on the real test images stands beside every answer. Of the samples
-of each run, drawn in evaluation mode from its averaged weights where it keeps them:
+The judge (`benchmarks/judges.py`: a small convolutional network, or with --judge=svc a support vector machine) learns
+from the real training images as the runs see them; its accuracy on the real test images stands beside every answer. Of
+the samples of each run, drawn in evaluation mode from its averaged weights where it keeps them:
 
 * recognised: the fraction to which the judge gives one class with a confidence (softmax) of at least 0.9
 * shares: the fraction of samples that it assigns to each class
 * as_asked, of class-conditional runs: the fraction that it assigns to the class that was asked for; and of the class
   where that is lowest
+* variety, of class-conditional runs: the standard deviation of a pixel within a class (its mean over pixels and
+  classes), over that of the real training images; a class that collapses to one image has 0
 * taught, of class-conditional runs: the accuracy on real test images of a classifier that was trained on the samples
   alone (the classification accuracy score of Ravuri and Vinyals 2019, arXiv:1905.10887); `taught_by_real` is the same
   training on as many real images
@@ -31,13 +33,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arguments import positive
+from benchmarks.judges import Judge, NetworkJudge, VectorJudge
 from jaxgan.config import DataConfig
 from jaxgan.core.compilation import use_compilation_cache
 from jaxgan.data.dataset import Dataset
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources import open_source
-from jaxgan.evaluation.accuracy_score import Labelled, classification_accuracy_score
-from jaxgan.evaluation.small_classifier import SmallClassifier, train_classifier
+from jaxgan.evaluation.accuracy_score import Labelled
 from jaxgan.generation.errors import RunError
 from jaxgan.generation.generate import generate
 from jaxgan.generation.images import to_uint8
@@ -49,49 +51,28 @@ CONFIDENT = 0.9
 _BATCH = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class Judge:
-    """A classifier of real images, the real images, and what it makes of those it has not seen."""
-
-    classifier: SmallClassifier
-    train: Labelled
-    test: Labelled
-    accuracy: float
-    steps: int
-
-    @classmethod
-    def of(cls, train: Labelled, test: Labelled, steps: int) -> Judge:
-        num_classes = int(np.max(train[1])) + 1
-        classifier = train_classifier(*train, num_classes=num_classes, num_steps=steps)
-        return cls(classifier, train, test, classifier.accuracy(*test), steps)
-
-    @property
-    def num_classes(self) -> int:
-        return self.classifier.num_classes
-
-
-def judge_samples(judge: Judge, images: np.ndarray, labels: np.ndarray | None, *, steps: int) -> dict[str, Any]:
+def judge_samples(judge: Judge, images: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
     """Returns the figures of uint8 samples (N, H, W, C); `labels` are the classes asked for, None = unconditional."""
-    logits = judge.classifier.logits(images).astype(np.float64)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    confidence, assigned = odds.max(axis=1) / odds.sum(axis=1), np.argmax(logits, axis=1)
+    assigned, confidence = judge.assign(images)
     shares = np.bincount(assigned, minlength=judge.num_classes) / len(images)
-    figures: dict[str, Any] = {
-        "recognised": float(np.mean(confidence >= CONFIDENT)),
-        "shares": [round(float(share), 4) for share in shares],
-    }
+    figures: dict[str, Any] = {"shares": [round(float(share), 4) for share in shares]}
+    if confidence is not None:
+        figures["recognised"] = float(np.mean(confidence >= CONFIDENT))
     if labels is None:
         return figures
     right = assigned == labels
-    taught = classification_accuracy_score(
-        (images, labels), judge.test, num_classes=judge.num_classes, real=judge.train, num_steps=steps
-    )
     return figures | {
         "as_asked": float(np.mean(right)),
         "as_asked_lowest": min(float(np.mean(right[labels == label])) for label in np.unique(labels)),
-        "taught": taught.accuracy,
-        "taught_by_real": taught.real_accuracy,
+        "variety": _spread(images, labels) / _spread(*judge.train),
+        "taught": judge.taught_by(images, labels),
+        "taught_by_real": judge.taught_by(*(part[: len(images)] for part in judge.train)),
     }
+
+
+def _spread(images: np.ndarray, labels: np.ndarray) -> float:
+    """The standard deviation of a pixel within a class, mean over pixels and classes."""
+    return float(np.mean([images[labels == label].std(axis=0).mean() for label in np.unique(labels)]))
 
 
 def draw(run: Run, num: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -125,22 +106,20 @@ def write(workdir: Path, record: dict[str, Any]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in (*kept, record)))
 
 
-def judge_run(workdir: Path, judge: Judge, *, num: int, seed: int, steps: int, sources: tuple[str, str]) -> dict:
+def judge_run(workdir: Path, judge: Judge, *, num: int, seed: int, sources: tuple[str, str]) -> dict[str, Any]:
     """Judges the newest step of a run, and writes down what was found."""
     run = open_run(workdir)
     images, labels = draw(run, num, seed)
     protocol = {
-        "judge": judge.classifier.name,
-        "judge_steps": judge.steps,
-        "judge_accuracy": judge.accuracy,
+        "judge": judge.name,
+        "judge_accuracy": round(judge.accuracy, 4),
         "train": sources[0],
         "test": sources[1],
         "num_samples": num,
         "seed": seed,
         "weights": run.weights_used(),
-        "taught_steps": steps,
     }
-    record = {"step": run.step, **judge_samples(judge, images, labels, steps=steps), "protocol": protocol}
+    record = {"step": run.step, **judge_samples(judge, images, labels), "protocol": protocol}
     write(workdir, record)
     return record
 
@@ -151,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("workdirs", nargs="+", type=Path, help="runs on images of one size")
     parser.add_argument("--train", required=True, help="real images of the judge: a source string")
     parser.add_argument("--test", required=True, help="real images that it has not seen")
+    parser.add_argument("--judge", choices=("network", "svc"), default="network")
     parser.add_argument("--num", type=positive, default=10_000, help="samples of each run")
     parser.add_argument("--seed", type=int, default=0, help="of the samples")
     parser.add_argument("--judge_steps", type=positive, default=4_000, help="updates of the judge, 128 images each")
@@ -161,13 +141,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         data = open_run(arguments.workdirs[0]).config.data
         start = time.monotonic()
-        judge = Judge.of(real(arguments.train, data), real(arguments.test, data), arguments.judge_steps)
+        judge = _judge(arguments, data)
         print(f"judge: {judge.accuracy:.2%} of the real test images, {time.monotonic() - start:.0f} s", flush=True)
         for workdir in arguments.workdirs:
-            sources = (_name(arguments.train), _name(arguments.test))
-            record = judge_run(
-                workdir, judge, num=arguments.num, seed=arguments.seed, steps=arguments.taught_steps, sources=sources
-            )
+            sources = (without_folders(arguments.train), without_folders(arguments.test))
+            record = judge_run(workdir, judge, num=arguments.num, seed=arguments.seed, sources=sources)
             print(json.dumps({"workdir": str(workdir)} | record), flush=True)
     except (DataError, RunError) as error:
         print(f"judge: {error}", file=sys.stderr)
@@ -175,10 +153,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _name(source: str) -> str:
-    """Returns a source string without the folders that only this machine has."""
-    kind, _, place = source.partition(":")
-    return f"{kind}:{place.rpartition('/')[2]}" if place else kind
+def _judge(arguments: argparse.Namespace, data: DataConfig) -> Judge:
+    train, test = real(arguments.train, data), real(arguments.test, data)
+    if arguments.judge == "svc":
+        return VectorJudge(train, test)
+    return NetworkJudge.of(train, test, steps=arguments.judge_steps, taught_steps=arguments.taught_steps)
+
+
+def without_folders(source: str) -> str:
+    """Returns a source string without the folders that only this machine has: `idx:/data/mnist:test` as `idx:test`."""
+    kind, *parts = source.split(":")
+    return ":".join([kind, *(part for part in parts if part in ("train", "test", "val"))])
 
 
 if __name__ == "__main__":

@@ -3,15 +3,16 @@
     python -m benchmarks.results add digits runs/digits_0 runs/digits_1 runs/digits_2
     python -m benchmarks.results table
 
-`add NAME WORKDIR...` takes the runs of one row, which may differ in their seeds only: what `config.json`, `run.json`,
-`metrics.jsonl`, `evaluations.jsonl` and `judgements.jsonl` (benchmarks/judge.py) say of them goes to docs/results.json,
-and the newest sample grid of the first run, made small, to docs/results/NAME.png. `table` writes docs/results.md from
-docs/results.json; docs/reproduce.md has the command that trains and evaluates each row.
+`add NAME WORKDIR...` takes the runs of one row (benchmarks/rows.py), which may differ in their seeds only: what
+`config.json`, `run.json`, `metrics.jsonl`, `evaluations.jsonl` and `judgements.jsonl` (benchmarks/judge.py) say of them
+goes to docs/results.json, and the newest sample grid of the first run, made small, to docs/results/NAME.png. `table`
+writes docs/results.md from docs/results.json. `python -m benchmarks.reproduce NAME` trains, evaluates and adds a row.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -20,18 +21,23 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.cases import override
 from benchmarks.judge import FILE as JUDGEMENTS
+from benchmarks.judge import without_folders
 from benchmarks.results_page import page
+from benchmarks.rows import ROWS, Row
 from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError
 from jaxgan.evaluation import records
 from jaxgan.evaluation.protocol import Protocol
 from jaxgan.evaluation.settings import LOWER_IS_BETTER, METRICS
+from jaxgan.evaluation.translations import INPUT
+from jaxgan.recipe import load_recipe
 from jaxgan.training.workdir import write_json
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _PICTURE_SIDE = 480  # pixels; of the longer side
-_JUDGED = ("recognised", "as_asked", "as_asked_lowest", "taught", "taught_by_real")
+_JUDGED = ("recognised", "as_asked", "as_asked_lowest", "variety", "taught", "taught_by_real")
 
 Result = dict[str, Any]
 
@@ -52,7 +58,7 @@ def collect(workdirs: Sequence[Path]) -> Result:
             raise ConfigError(f"{workdir} and {workdirs[0]} were not evaluated alike; evaluate both in one way.")
     facts = [run["facts"] for run in runs]
     return {
-        "config": config_tree.to_dict(first) | {"seed": None},
+        "config": _anywhere(first),
         "seeds": [run["config"].seed for run in runs],
         "steps": runs[0]["step"],
         "images_seen": runs[0]["images_seen"],
@@ -61,6 +67,7 @@ def collect(workdirs: Sequence[Path]) -> Result:
         "devices": facts[0]["devices"],
         "versions": facts[0]["versions"],
         "platform": facts[0]["platform"].partition("-")[0],
+        "cpu_cores": facts[0].get("cpu_cores"),
         "num_images": facts[0]["data"]["num_images"],
         "scores": {
             name: {"values": [run["scores"][name][0] for run in runs], "protocol": runs[0]["scores"][name][1]}
@@ -70,14 +77,73 @@ def collect(workdirs: Sequence[Path]) -> Result:
     }
 
 
+def check_row(name: str, result: Result) -> None:
+    """Checks that runs were trained as the row says.
+
+    Raises:
+      ConfigError: there is no such row, or settings or seeds are others; names them.
+    """
+    if name not in ROWS:
+        raise ConfigError(
+            f"{name} is not a row of benchmarks/rows.py; define it there, or take one of {', '.join(ROWS)}."
+        )
+    expected = _anywhere(expected_config(ROWS[name]))
+    changes = sorted(
+        f"config.{field} ({is_!r} instead of {should!r})"
+        for field, (should, is_) in _differing(expected, result["config"]).items()
+    )
+    if tuple(result["seeds"]) != ROWS[name].seeds:
+        changes.append(f"the seeds ({result['seeds']} instead of {list(ROWS[name].seeds)})")
+    if changes:
+        raise ConfigError(f"the runs are not those of the row {name}: {', '.join(changes)}; run benchmarks.reproduce.")
+
+
+def expected_config(row: Row) -> Config:
+    """Returns the settings of a row's runs, but for the seed and the place of the images.
+
+    Raises:
+      ConfigError: the row sets a field that does not exist.
+    """
+    recipe, colon, variant = row.recipe.partition(":")
+    config = load_recipe(f"{DOCS.parent / 'configs' / recipe}.py{colon}{variant}")
+    source = (f"data.source={row.source}",) if row.source else ()
+    return override(config, (*row.settings, *source))
+
+
+def _anywhere(config: Config) -> dict[str, Any]:
+    """Returns settings as JSON values, without the seed and the folders that only one machine has."""
+    tree = json.loads(json.dumps(config_tree.to_dict(config)))
+    tree["data"]["source"] = without_folders(tree["data"]["source"])
+    return tree | {"seed": None}
+
+
+def _differing(expected: dict[str, Any], found: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    one, other = (config_tree.from_dict(tree | {"seed": 0}) for tree in (expected, found))
+    return config_tree.differences(one, other)
+
+
+def progress(workdir: Path) -> tuple[int, int]:
+    """Returns how many steps a run has trained, and how many it is to train; (0, 1) where there is no run."""
+    try:
+        total = json.loads((workdir / "config.json").read_text())["total_steps"]
+        timed = _timed(workdir)
+    except OSError:
+        return 0, 1
+    return (timed[-1]["step"] if timed else 0), total
+
+
+def _timed(workdir: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if "images_per_second" in line]
+
+
 def _read(workdir: Path) -> dict[str, Any]:
     try:
         config = config_tree.from_dict(json.loads((workdir / "config.json").read_text()))
         facts = json.loads((workdir / "run.json").read_text())
-        metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+        timed = _timed(workdir)
     except OSError as error:
         raise ConfigError(f"{error.filename} cannot be read; give the folders of finished runs.") from None
-    timed = [line for line in metrics if "images_per_second" in line]
     if not timed or timed[-1]["step"] < config.total_steps:
         done = timed[-1]["step"] if timed else 0
         raise ConfigError(f"{workdir} has trained {done:,} of {config.total_steps:,} steps; finish it first.")
@@ -104,20 +170,25 @@ def _seconds(timed: Sequence[dict[str, Any]]) -> float:
 
 
 def _evaluated(workdir: Path, config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns {label: (value, protocol)} of the last step, and {label: [[step, value], ...]} of all."""
+    """Returns {label: (value, protocol)} of the last step, and {label: [[step, value], ...]} of all.
+
+    Where a step was evaluated with several numbers of samples, the largest is its score; a curve is of one number.
+    """
     scores: dict[str, Any] = {}
-    curves: dict[str, Any] = {}
-    for record in sorted(records.read(workdir), key=lambda record: record["step"]):
-        protocol = Protocol.parse(record["protocol"])
-        for name in (name for names in METRICS.values() for name in names):
-            if name not in record:
-                continue
-            label = f"{name}-{protocol.dims}" if name in LOWER_IS_BETTER else name  # distances between features
+    curves: dict[str, dict[int, Any]] = {}
+    evaluations = [(Protocol.parse(record["protocol"]), record) for record in records.read(workdir)]
+    for protocol, record in sorted(evaluations, key=lambda each: (each[0].num_samples or 0, each[1]["step"])):
+        if protocol.reference is not None:
+            protocol = dataclasses.replace(protocol, reference=without_folders(protocol.reference))
+        values = {name: record[name] for names in METRICS.values() for name in names if name in record}
+        values |= {f"untranslated {name}": value for name, value in record.get(INPUT, {}).items()}
+        for name, value in values.items():
+            label = f"{name}-{protocol.dims}" if name.split()[-1] in LOWER_IS_BETTER else name  # between features
             label += f" {protocol.direction}" if protocol.direction else ""
-            curves.setdefault(label, []).append([record["step"], record[name]])
+            curves.setdefault(label, {}).setdefault(protocol.num_samples or 0, []).append([record["step"], value])
             if record["step"] == config.total_steps:
-                scores[label] = (record[name], record["protocol"])
-    return scores, curves
+                scores[label] = (value, str(protocol))
+    return scores, {label: max(found.values(), key=len) for label, found in curves.items()}
 
 
 def _judged(workdir: Path, config: Config) -> dict[str, Any]:
@@ -163,7 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: dict[str, Result] = json.loads(path.read_text()) if path.exists() else {}
     try:
         if arguments.command == "add":
-            rows[arguments.name] = collect(arguments.workdirs)
+            rows[arguments.name] = row = collect(arguments.workdirs)
+            if arguments.docs == DOCS:
+                check_row(arguments.name, row)
             picture(arguments.workdirs[0], arguments.docs / "results" / f"{arguments.name}.png")
             write_json(path, rows)
         (arguments.docs / "results.md").write_text(page(rows), encoding="utf-8")

@@ -1,72 +1,97 @@
-"""docs/results.md from docs/results.json."""
+"""docs/results.md from docs/results.json and the definitions of the rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-# Row -> (score, "least" or "most", bound): what the mean over the row's seeds is to reach.
-TARGETS: dict[str, list[tuple[str, str, float]]] = {
-    "digits": [("as_asked", "least", 0.98), ("taught", "least", 0.96)],
-    "sagan_mnist": [("recognised", "least", 0.95), ("as_asked", "least", 0.98), ("taught", "least", 0.96)],
-    "dcgan_mnist": [
-        ("recognised", "least", 0.95),
-        ("least share", "least", 0.07),
-        ("largest share", "most", 0.13),
-    ],
-    "gan_mnist": [],
-    "sagan_cifar10_narrow": [("fid-768", "most", 1.0)],
-    "dcgan_cifar10": [],
-}
+from benchmarks.row_commands import commands, place, typed
+from benchmarks.rows import ROWS, Row, Target
+
+Result = Mapping[str, Any]
+
 _FRACTIONS = ("recognised", "as_asked", "as_asked_lowest", "taught", "taught_by_real", "least share", "largest share")
 
 _HEAD = """# Results
 
 Written by `python -m benchmarks.results` from the folders of runs: their `config.json`, `run.json`, `metrics.jsonl`,
-`evaluations.jsonl` and `judgements.jsonl`; no figure is typed. Figures are means over the seeds with their range; times
-are those of the training steps alone. `recognised`, `as_asked`, `taught` and the shares of classes are explained in
+`evaluations.jsonl` and `judgements.jsonl`; no figure is typed. `python -m benchmarks.reproduce ROW` trains, evaluates
+and adds a row ([reproduce.md](reproduce.md)); the rows and their targets, which were set before anything was measured,
+are defined in `benchmarks/rows.py`. Figures are means over the seeds with their range; minutes are those of the
+training steps alone. `recognised`, `as_asked`, `variety`, `taught` and the shares of classes are explained in
 `benchmarks/judge.py`. FID-768 is the distance in 768 of Inception's features, and cannot be compared with the published
 ones in 2,048.
-
 """
 
 
-def page(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the whole page; rows in the order in which they were added."""
-    return _HEAD + "\n".join(_section(name, row) for name, row in rows.items())
+def page(results: Mapping[str, Result]) -> str:
+    """Returns the whole page, rows in the order in which they are defined."""
+    rows = {name: (row, results.get(name)) for name, row in ROWS.items()}
+    lines = ["| row | recipe | targets | minutes, on |", "|---|---|---|---|"]
+    lines += [_overview(name, row, result) for name, (row, result) in rows.items()]
+    return "\n".join([_HEAD, *lines, "", *(_section(name, row, result) for name, (row, result) in rows.items())])
 
 
-def _section(name: str, row: Mapping[str, Any]) -> str:
-    seconds = row["train_seconds"]
-    targets = {label: (kind, bound) for label, kind, bound in TARGETS.get(name, [])}
-    lines = [
-        f"## `{name}`",
-        "",
-        f"![samples](results/{name}.png)",
-        "",
-        f"{row['steps']:,} steps, {row['images_seen']:,} images seen of {row['num_images']:,}; seeds "
-        f"{', '.join(map(str, row['seeds']))}; {_range([s / 60 for s in seconds], '.1f')} minutes on {_machine(row)}; "
-        f"commit {', '.join(revision[:7] + '+changes' * ('+' in revision) for revision in row['revisions'])}.",
+def met(target: Target, scores: Mapping[str, Any]) -> bool:
+    """Whether the mean over the seeds reaches a target; a score that was not taken does not."""
+    if target.score not in scores:
+        return False
+    bound = _mean(scores[target.bound]["values"]) if isinstance(target.bound, str) else target.bound
+    return target.met(_mean(scores[target.score]["values"]), bound)
+
+
+def _overview(name: str, row: Row, result: Result | None) -> str:
+    link = f"[{name}](#{name})"
+    if result is None:
+        return f"| {link} | `{row.recipe}` | not yet measured | meant for {row.hardware} |"
+    found = [met(target, result["scores"]) for target in row.targets]
+    said = f"{sum(found)} of {len(found)} met" if found else "none set"
+    return f"| {link} | `{row.recipe}` | {said} | {_minutes(result)}, {_machine(result)} |"
+
+
+def _section(name: str, row: Row, result: Result | None) -> str:
+    lines = [f"## {name}", "", row.what, "", *_command_lines(name, row), ""]
+    if result is None:
+        lines += ["Not yet measured.", ""]
+    else:
+        lines += [f"![samples](results/{name}.png)", "", *_measured(row, result), ""]
+    return "\n".join([*lines, *([row.remarks, ""] if row.remarks else [])])
+
+
+def _command_lines(name: str, row: Row) -> list[str]:
+    """The command of the row, and the training that it runs."""
+    data = f" --data={place(row)}" if row.needs else ""
+    training = commands(name, place(row), Path("runs"))[0]
+    return [f"    python -m benchmarks.reproduce {name}{data}", "", f"trains with `{typed(training)}`."]
+
+
+def _measured(row: Row, result: Result) -> list[str]:
+    seeds = ", ".join(map(str, result["seeds"]))
+    targets = {target.score: target for target in row.targets}
+    revisions = ", ".join(revision[:7] + "+changes" * ("+" in revision) for revision in result["revisions"])
+    protocols = dict.fromkeys(score["protocol"] for score in result["scores"].values())
+    return [
+        f"{result['steps']:,} steps, {result['images_seen']:,} images seen of a set of {result['num_images']:,}; "
+        f"seed{'s' * (len(result['seeds']) > 1)} {seeds}; {_minutes(result)} minutes on {_machine(result)} "
+        f"({_software(result)}); commit {revisions}.",
         "",
         "| score | value | target |",
         "|---|---|---|",
-        *(_line(label, score["values"], targets.get(label)) for label, score in row["scores"].items()),
+        *(_line(label, targets.get(label), result["scores"]) for label in result["scores"]),
         "",
+        *(f"- `{protocol}`" for protocol in protocols),
+        *_curve_lines(result["curves"]),
     ]
-    lines += [f"- {protocol}" for protocol in dict.fromkeys(score["protocol"] for score in row["scores"].values())]
-    lines += _curve_lines(row["curves"])
-    return "\n".join([*lines, ""])
 
 
-def _line(label: str, values: Sequence[float], target: tuple[str, float] | None) -> str:
+def _line(label: str, target: Target | None, scores: Mapping[str, Any]) -> str:
     form = ".2%" if label in _FRACTIONS else ".3f"
     said = ""
     if target is not None:
-        kind, bound = target
-        mean = sum(values) / len(values)
-        met = mean >= bound if kind == "least" else mean <= bound
-        said = f"at {kind} {bound:{'.0%' if label in _FRACTIONS else 'g'}}: {'met' if met else '**missed**'}"
-    return f"| {label} | {_range(values, form)} | {said} |"
+        bound = target.bound if isinstance(target.bound, str) else f"{target.bound:{'.0%' if '%' in form else 'g'}}"
+        said = f"{target.relation} {bound}: {'met' if met(target, scores) else '**missed**'}"
+    return f"| {label} | {_range(scores[label]['values'], form)} | {said} |"
 
 
 def _curve_lines(curves: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> list[str]:
@@ -78,12 +103,24 @@ def _curve_lines(curves: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> l
     ]
 
 
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
 def _range(values: Sequence[float], form: str) -> str:
-    mean = sum(values) / len(values)
-    return f"{mean:{form}}" + (f" ({min(values):{form}} ... {max(values):{form}})" if len(values) > 1 else "")
+    return f"{_mean(values):{form}}" + (f" ({min(values):{form}} ... {max(values):{form}})" if len(values) > 1 else "")
 
 
-def _machine(row: Mapping[str, Any]) -> str:
-    devices, versions = row["devices"], row["versions"]
-    software = f"{row['platform']}; Python {versions['python']}, jax {versions['jax']}"
-    return f"{devices['count']} x {devices['kind']} ({software})"
+def _minutes(result: Result) -> str:
+    return _range([seconds / 60 for seconds in result["train_seconds"]], ".1f")
+
+
+def _machine(result: Result) -> str:
+    devices, cores = result["devices"], result["cpu_cores"]
+    if devices["kind"] == "cpu" and cores is not None:
+        return f"{cores} CPU core{'s' * (cores > 1)}"
+    return f"{devices['count']} x {devices['kind']}"
+
+
+def _software(result: Result) -> str:
+    return f"{result['platform']}, Python {result['versions']['python']}, jax {result['versions']['jax']}"

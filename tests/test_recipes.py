@@ -19,7 +19,7 @@ from jaxgan.methods.registry import build_networks
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "configs").glob("*.py"))
 NAMES = {
-    "digits", "gan_mnist", "dcgan_mnist", "dcgan_celeba", "sagan_celeba", "sagan_celeba_nonlocal",
+    "digits", "gan_mnist", "dcgan_mnist", "sagan_mnist", "dcgan_celeba", "sagan_celeba", "sagan_celeba_nonlocal",
     "sagan_lsun_church_nonlocal", "sagan_imagenet", "sagan_imagenet_nnabla", "sagan_cifar10", "sngan_cifar10",
     "wgan_gp_cifar10", "cyclegan_maps", "cyclegan_horse2zebra", "cyclegan_cityscapes", "pix2pix_maps",
 }  # fmt: skip

@@ -106,6 +106,7 @@ def describe_run(data: DataSpec) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         "devices": {"kind": devices[0].device_kind, "count": len(devices), "processes": jax.process_count()},
         "platform": platform.platform(),
+        "cpu_cores": _cpu_cores(),
         "data": describe_data(data),
     }
 
@@ -115,6 +116,11 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(tree, indent=2) + "\n")
     os.replace(temporary, path)
+
+
+def _cpu_cores() -> int | None:
+    """Returns how many cores this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _version(package: str) -> str | None:

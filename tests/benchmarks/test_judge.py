@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks import judge as judge_lib
+from benchmarks.judges import NetworkJudge, VectorJudge
 from jaxgan.config import DataConfig
+from jaxgan.data.errors import DataError
 from jaxgan.data.spec import DataSpec
 from tests.tiny_run import CONFIG, write_run
 
@@ -15,30 +17,32 @@ DATA = DataConfig(resolution=8, channels=1)
 
 @pytest.fixture(scope="module")
 def judge():
-    return judge_lib.Judge.of(judge_lib.real("digits:train", DATA), judge_lib.real("digits:test", DATA), steps=200)
+    parts = (judge_lib.real(f"digits:{part}", DATA) for part in ("train", "test"))
+    return NetworkJudge.of(*parts, steps=200, taught_steps=50)
 
 
 def test_real_images_get_the_answers_of_real_images(judge):
     images, labels = judge.test
-    figures = judge_lib.judge_samples(judge, images, labels, steps=50)
+    figures = judge_lib.judge_samples(judge, images, labels)
     assert judge.accuracy > 0.9 and figures["as_asked"] == pytest.approx(judge.accuracy)
     assert figures["as_asked_lowest"] <= figures["as_asked"]
     assert figures["recognised"] > 0.8
     np.testing.assert_allclose(figures["shares"], np.bincount(labels) / len(labels), atol=0.03)
     assert figures["taught"] > 0.7 and figures["taught_by_real"] > 0.7
+    assert figures["variety"] == pytest.approx(1, abs=0.05)
 
 
 def test_a_class_asked_for_in_vain_is_found(judge):
     images, labels = judge.test
     wrong = np.where(labels == 3, 4, labels)
-    figures = judge_lib.judge_samples(judge, images, wrong, steps=1)
+    figures = judge_lib.judge_samples(judge, images, wrong)
     assert figures["as_asked"] == pytest.approx(judge.accuracy - np.mean(labels == 3), abs=0.03)
     assert figures["as_asked_lowest"] == pytest.approx(np.mean(labels[wrong == 4] == 4), abs=0.1)
 
 
 def test_noise_is_not_recognised_and_without_classes_none_is_asked_for(judge):
     flat = np.full((64, 8, 8, 1), 128, np.uint8)
-    figures = judge_lib.judge_samples(judge, flat, None, steps=1)
+    figures = judge_lib.judge_samples(judge, flat, None)
     assert set(figures) == {"recognised", "shares"} and max(figures["shares"]) == 1
 
 
@@ -52,7 +56,33 @@ def test_the_command_judges_runs_and_writes_it_down_once(tmp_path, capsys):
     assert len(lines) == 1
     record = json.loads(lines[0])
     assert record["step"] == 3 and record["protocol"]["weights"] == "ema" and len(record["shares"]) == 10
-    assert record["protocol"] | {"num_samples": 40, "train": "digits:train", "judge_steps": 5} == record["protocol"]
+    assert record["protocol"] | {"num_samples": 40, "train": "digits:train"} == record["protocol"]
     assert capsys.readouterr().out.count('{"workdir"') == 4
     assert judge_lib.main([*runs, "--train=idx:nowhere", "--test=digits:test"]) == 2
     assert capsys.readouterr().err.startswith("judge: ")
+
+
+def test_a_class_of_one_image_has_no_variety(judge):
+    images, labels = judge.test
+    first = {label: images[labels == label][:1] for label in range(10)}
+    repeated = np.concatenate([np.repeat(first[label], 5, axis=0) for label in range(10)])
+    assert judge_lib.judge_samples(judge, repeated, np.repeat(np.arange(10), 5))["variety"] == 0
+
+
+def test_the_vector_machine_reads_digits_of_any_size():
+    for resolution in (8, 16):
+        data = DataConfig(resolution=resolution, channels=1)
+        svc = VectorJudge(judge_lib.real("digits:train", data), judge_lib.real("digits:test", data))
+        assert svc.accuracy > 0.98 and svc.num_classes == 10
+        assert svc.taught_by(*svc.train) == svc.accuracy
+        classes, confidence = svc.assign(svc.test[0])
+        assert confidence is None and np.mean(classes == svc.test[1]) == svc.accuracy
+    with pytest.raises(DataError, match="12x12 of 1 channels; take --judge=network"):
+        VectorJudge((np.zeros((2, 12, 12, 1), np.uint8), np.arange(2)), svc.test)
+
+
+@pytest.mark.parametrize(
+    ("source", "without"), [("idx:/a/b:test", "idx:test"), ("digits", "digits"), ("folder:/a:b/c", "folder")]
+)
+def test_a_source_without_the_folders_of_one_machine(source, without):
+    assert judge_lib.without_folders(source) == without

@@ -18,6 +18,7 @@ RUN = {
     "devices": {"kind": "cpu", "count": 1},
     "versions": {"python": "3.11.7", "jax": "0.10.2"},
     "platform": "Linux-6.1-x86_64",
+    "cpu_cores": 2,
     "data": {"num_images": 1797},
 }
 PROTOCOL = str(Protocol(extractor="inception-x", dims=768, num_samples=10, num_reference=20))
@@ -53,15 +54,19 @@ def test_a_row_holds_means_ranges_and_the_last_picture(tmp_path):
     text = (docs / "results.md").read_text()
     assert "| fid-768 | 1.500 (1.000 ... 2.000) |  |" in text
     assert "| as_asked | 98.50% (98.00% ... 99.00%) | at least 98%: met |" in text
-    assert "- fid-768 along the first seed's training: 3 (2), 1 (4)" in text and f"- {PROTOCOL}" in text
+    assert "- fid-768 along the first seed's training: 3 (2), 1 (4)" in text and f"- `{PROTOCOL}`" in text
     with Image.open(docs / "results" / "digits.png") as image:
         assert image.size == (480, 300) and np.asarray(image).max() == 4
 
 
 def test_a_target_that_is_missed_says_so(tmp_path):
     row = results.collect([write_workdir(tmp_path / "a", 0, {4: 1.0}, 0.97)])
-    assert "| as_asked | 97.00% | at least 98%: **missed** |" in results_page.page({"sagan_mnist": row})
-    assert "| fid-768 | 1.000 | at most 1: met |" in results_page.page({"sagan_cifar10_narrow": row})
+    row["scores"] |= {"taught": {"values": [0.97], "protocol": ""}}
+    text = results_page.page({"sagan_mnist": row})
+    assert "| as_asked | 97.00% | at least 98%: **missed** |" in text
+    assert "| taught | 97.00% | at least 96%: met |" in text
+    assert "| [sagan_mnist](#sagan_mnist) | `sagan_mnist` | 2 of 3 met | 0.1, 2 CPU cores |" in text
+    assert "| [digits](#digits) | `digits` | not yet measured | meant for 2 CPU cores |" in text
 
 
 def test_runs_that_do_not_belong_together_are_refused(tmp_path, capsys):
