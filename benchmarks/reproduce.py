@@ -38,18 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("row", choices=ROWS, metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--data", default="", help="the images that the row needs")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", help="other seeds than the row's; needs --docs")
     parser.add_argument("--docs", type=Path, help="where the row goes; default: docs/, or with --shrink --out/docs")
     parser.add_argument("--shrink", action="store_true", help="a few steps and samples; the row does not go to docs/")
     parser.add_argument("--print", action="store_true", help="print the commands and run none")
     arguments = parser.parse_args(argv)
     row = ROWS[arguments.row]
     if bool(row.needs) != bool(arguments.data):
-        fix = f"add --data={row.needs.replace(' ', '_')}" if row.needs else "leave --data out"
+        fix = "add --data=PATH" if row.needs else "leave --data out"
         has = f"needs {row.needs}" if row.needs else "needs no images of yours"
         print(f"reproduce: the row {arguments.row} {has}; {fix}.", file=sys.stderr)
         return 2
     docs = arguments.docs or (arguments.out / "docs" if arguments.shrink else None)
-    for command in commands(arguments.row, arguments.data, arguments.out, shrink=arguments.shrink, docs=docs):
+    if arguments.seeds and not docs:
+        print("reproduce: --seeds makes another row than the project's; add --docs=FOLDER for it.", file=sys.stderr)
+        return 2
+    chosen = {"seeds": arguments.seeds, "shrink": arguments.shrink, "docs": docs}
+    for command in commands(arguments.row, arguments.data, arguments.out, **chosen):
         print("$ " + typed(command), flush=True)
         if arguments.print or _is_done(command):
             continue

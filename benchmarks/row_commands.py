@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.rows import ROWS, Row
@@ -19,19 +20,29 @@ _FEW_SAMPLES = ("--num_samples=32", "--num_reference=32")
 _FEW_JUDGED = ("--num=64", "--judge_steps=20", "--taught_steps=20")
 
 
-def commands(name: str, data: str, out: Path, *, shrink: bool = False, docs: Path | None = None) -> list[Command]:
+def commands(
+    name: str,
+    data: str,
+    out: Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    shrink: bool = False,
+    docs: Path | None = None,
+) -> list[Command]:
     """Returns what is to be typed for a row, without `python -m`.
 
     Args:
       name: of the row.
       data: what the row needs; taken for `{data}`.
       out: folder of the runs.
+      seeds: one run for each; None = the row's.
       shrink: a few steps and samples.
       docs: where the row goes; None = the project's docs/.
     """
     row = ROWS[name]
-    workdirs = [str(out / f"{name}_{seed}") for seed in row.seeds]
-    trainings = [_training(row, seed, workdir, shrink) for seed, workdir in zip(row.seeds, workdirs, strict=True)]
+    seeds = row.seeds if seeds is None else seeds
+    workdirs = [str(out / f"{name}_{seed}") for seed in seeds]
+    trainings = [_training(row, seed, workdir, shrink) for seed, workdir in zip(seeds, workdirs, strict=True)]
     few = _FEW_SAMPLES if shrink else ()
     evaluations = [
         ["jaxgan", "evaluate", f"--workdir={workdir}", *flags, *few]

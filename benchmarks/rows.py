@@ -53,18 +53,21 @@ class Row:
     remarks: str = ""
 
 
-_MNIST = "the folder with the four MNIST files"
-_CIFAR = "the folder with CIFAR-10's batches"
-_FACES = "a folder with faces, in it the folders of UTKFace and of aligned CelebA images"
+_MNIST = "the folder with the four files of MNIST"
+_CIFAR = "the folder with the batches of CIFAR-10"
+_FACES = "a folder of faces"
+_MAPS = "the folder with trainA, trainB, testA and testB of maps"
+_IMAGENETTE = "a folder with a sub-folder of images for each class, such as imagenette"
 _JUDGE_MNIST = ("--train=idx:{data}:train", "--test=idx:{data}:test")
 _JUDGE_CIFAR = ("--train=cifar10:{data}:train", "--test=cifar10:{data}:test")
 _FID_768 = ("--metrics=fid", "--feature_dims=768")
+_GPU = "1 GPU"
 
 ROWS: dict[str, Row] = {
     "digits": Row(
         recipe="digits",
-        what="A small SAGAN on three quarters of scikit-learn's 1,797 digits, class-conditional, 16x16; the judge is a "
-        "support vector machine, and the last quarter are its real test images.",
+        what="A small SAGAN, class-conditional, 16x16, on three quarters of scikit-learn's 1,797 digits; the last "
+        "quarter are the judge's real test images.",
         source="digits:train",
         seeds=(0, 1, 2),
         judge=("--judge=svc", "--train=digits:train", "--test=digits:test", "--num=2000"),
@@ -80,6 +83,85 @@ ROWS: dict[str, Row] = {
             Target("recognised", "at least", 0.95),
             Target("as_asked", "at least", 0.98),
             Target("taught", "at least", 0.96),
+        ),
+    ),
+    "dcgan_mnist": Row(
+        recipe="dcgan_mnist",
+        what="DCGAN on MNIST, unconditional, at 32x32 and a quarter of the width, with averaged weights.",
+        source="idx:{data}:train",
+        needs=_MNIST,
+        settings=(
+            "data.resolution=32",
+            "model.g_widths=256,128,64",
+            "model.d_widths=32,64,128",
+            "ema.halflife_images=10000",
+        ),
+        judge=_JUDGE_MNIST,
+        targets=(
+            Target("recognised", "at least", 0.95),
+            Target("least share", "at least", 0.07),
+            Target("largest share", "at most", 0.13),
+        ),
+    ),
+    "gan_mnist": Row(
+        recipe="gan_mnist",
+        what="The blog's simple GAN of two perceptrons on MNIST, unconditional, 28x28, as published.",
+        source="idx:{data}:train",
+        needs=_MNIST,
+        settings=("sample.every_steps=10000", "checkpoint.every_steps=10000"),
+        judge=_JUDGE_MNIST,
+    ),
+    "sagan_cifar10_narrow": Row(
+        recipe="sagan_cifar10",
+        what="SAGAN on CIFAR-10, class-conditional, 32x32: a narrow one with one step of D, two learning rates and "
+        "averaged weights, for an hour of a CPU.",
+        source="cifar10:{data}:train",
+        needs=_CIFAR,
+        settings=(
+            "total_steps=3500",
+            "num_d_steps=1",
+            "model.g_widths=256,128,64,32",
+            "model.d_widths=64,64,128,128",
+            "g_optim.lr=2e-4",
+            "d_optim.lr=4e-4",
+            "g_optim.b1=0",
+            "d_optim.b1=0",
+            "ema.halflife_images=10000",
+            "checkpoint.every_steps=500",
+            "checkpoint.keep_every=1000",
+            "sample.every_steps=500",
+        ),
+        judge=_JUDGE_CIFAR,
+        evaluations=(
+            (*_FID_768, "--num_samples=10000", "--num_reference=10000"),
+            (*_FID_768, "--num_samples=2000", "--num_reference=10000", "--step=all"),
+        ),
+        targets=(Target("fid-768", "at most", 1.0),),
+    ),
+    "cyclegan_maps_narrow": Row(
+        recipe="cyclegan_maps",
+        what="CycleGAN between aerial photographs and maps at 128x128, a quarter of the width, 6 residual blocks, on "
+        "120 images of each domain; scored on the 30 + 30 test images.",
+        source="unpaired:{data}",
+        needs=_MAPS,
+        settings=(
+            "total_steps=3600",
+            "data.resolution=128",
+            "data.crop=random:143",
+            "model.g_channels=16",
+            "model.d_channels=16",
+            "model.num_res_blocks=6",
+            "g_optim.decay_begin=1800",
+            "g_optim.decay_steps=1800",
+            "d_optim.decay_begin=1800",
+            "d_optim.decay_steps=1800",
+            "sample.every_steps=600",
+            "checkpoint.every_steps=600",
+        ),
+        evaluations=((*_FID_768, "--baseline"),),
+        targets=(
+            Target("fid-768 a2b", "at most", "untranslated fid-768 a2b"),
+            Target("fid-768 b2a", "at most", "untranslated fid-768 b2a"),
         ),
     ),
 }

@@ -26,4 +26,6 @@ def get_config() -> ConfigDict:
     config.g_optim.lr = 4e-4
     config.d_optim.lr = 1.6e-3
     config.ema.halflife_images = 10_000
+    config.checkpoint.every_steps = 500
+    config.sample.every_steps = 500
     return config
