@@ -61,6 +61,14 @@ _IMAGENETTE = "a folder with a sub-folder of images for each class, such as imag
 _JUDGE_MNIST = ("--train=idx:{data}:train", "--test=idx:{data}:test")
 _JUDGE_CIFAR = ("--train=cifar10:{data}:train", "--test=cifar10:{data}:test")
 _FID_768 = ("--metrics=fid", "--feature_dims=768")
+_FULL_CIFAR = (
+    ("--metrics=fid,is", "--num_samples=50000"),
+    (*_FID_768, "--num_samples=50000"),
+    (*_FID_768, "--num_samples=10000", "--step=all"),
+)
+_CURVE_FACES = (*_FID_768, "--num_samples=1000", "--step=all")
+_SHORT_FACES = ("total_steps=1200", "checkpoint.every_steps=400", "checkpoint.keep_every=400", "sample.every_steps=400")
+_RARELY = ("checkpoint.every_steps=2000", "checkpoint.keep_every=20000", "sample.every_steps=5000")
 _GPU = "1 GPU"
 
 ROWS: dict[str, Row] = {
@@ -110,6 +118,7 @@ ROWS: dict[str, Row] = {
         needs=_MNIST,
         settings=("sample.every_steps=10000", "checkpoint.every_steps=10000"),
         judge=_JUDGE_MNIST,
+        hardware="1 CPU core",
     ),
     "sagan_cifar10_narrow": Row(
         recipe="sagan_cifar10",
@@ -163,5 +172,54 @@ ROWS: dict[str, Row] = {
             Target("fid-768 a2b", "at most", "untranslated fid-768 a2b"),
             Target("fid-768 b2a", "at most", "untranslated fid-768 b2a"),
         ),
+    ),
+    "sagan_faces": Row(
+        recipe="sagan_celeba",
+        what="torchgan's self-attention tutorial on faces, 64x64: its networks and weight-clipped loss, on 1,482 "
+        "images of UTKFace and 100 of aligned CelebA.",
+        source="folder:{data}",
+        needs=_FACES,
+        seeds=(0, 1),
+        settings=_SHORT_FACES,
+        evaluations=(_CURVE_FACES,),
+    ),
+    "sagan_faces_nonlocal": Row(
+        recipe="sagan_celeba_nonlocal:span3",
+        what="Non-local SAGAN on the same faces, for as many steps of as many images.",
+        source="folder:{data}",
+        needs=_FACES,
+        seeds=(0, 1),
+        settings=_SHORT_FACES,
+        evaluations=(_CURVE_FACES,),
+    ),
+    "sagan_cifar10": Row(
+        recipe="sagan_cifar10",
+        what="SAGAN on CIFAR-10 as published, with averaged weights.",
+        source="cifar10:{data}:train",
+        needs=_CIFAR,
+        settings=("ema.halflife_images=443592", "ema.start_step=1000", *_RARELY),
+        judge=_JUDGE_CIFAR,
+        evaluations=_FULL_CIFAR,
+        targets=(Target("fid-2048", "at most", 9.43), Target("is", "at least", 9.0)),
+        hardware=_GPU,
+    ),
+    "sngan_cifar10": Row(
+        recipe="sngan_cifar10",
+        what="SNGAN on CIFAR-10, unconditional, as published.",
+        source="cifar10:{data}:train",
+        needs=_CIFAR,
+        settings=_RARELY,
+        evaluations=_FULL_CIFAR,
+        targets=(Target("fid-2048", "at most", 16.8),),
+        hardware=_GPU,
+    ),
+    "sagan128_bfloat16": Row(
+        recipe="sagan_imagenet",
+        what="The canonical SAGAN, 128x128, in bfloat16 on a small folder of classes, to see that it trains stably.",
+        source="folder:{data}",
+        needs=_IMAGENETTE,
+        settings=("total_steps=10000", "dtype=bfloat16", "sample.every_steps=1000", "checkpoint.every_steps=1000"),
+        evaluations=((*_FID_768, "--num_samples=10000"),),
+        hardware=_GPU,
     ),
 }

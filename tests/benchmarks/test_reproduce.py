@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import judge, reproduce, results
-from benchmarks.row_commands import commands
+from benchmarks.row_commands import commands, place
 from benchmarks.rows import ROWS
 from jaxgan import __main__, config_rules, config_tree, main
 from jaxgan.commands import evaluate
@@ -59,8 +59,18 @@ def test_what_follows_the_training_is_understood(name, monkeypatch, tmp_path):
 def test_a_target_is_one_of_a_score_that_the_row_takes(name):
     row = ROWS[name]
     taken = {"recognised", "as_asked", "taught", "least share", "largest share"} if row.judge else set()
-    taken |= {"fid-768", "fid-768 a2b", "fid-768 b2a"} if row.evaluations else set()
+    taken |= {"fid-768", "fid-768 a2b", "fid-768 b2a", "fid-2048", "is"} if row.evaluations else set()
     assert {target.score for target in row.targets} <= taken
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_page_has_the_command(name):
+    row = ROWS[name]
+    command = f"python -m benchmarks.reproduce {name}" + (f" --data={place(row)}" if row.needs else "")
+    (line,) = (
+        line for line in (ROOT / "docs" / "reproduce.md").read_text().splitlines() if line.startswith(f"| {name} |")
+    )
+    assert f"| `{command}` |" in line and line.endswith(f"{row.hardware} |")
 
 
 def test_it_runs_the_commands_until_one_fails_and_passes_over_finished_runs(monkeypatch, tmp_path, capsys):
