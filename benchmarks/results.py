@@ -6,7 +6,8 @@
 `add NAME WORKDIR...` takes the runs of one row (benchmarks/rows.py), which may differ in their seeds only: what
 `config.json`, `run.json`, `metrics.jsonl`, `evaluations.jsonl` and `judgements.jsonl` (benchmarks/judge.py) say of them
 goes to docs/results.json, and the newest sample grid of the first run, made small, to docs/results/NAME.png. `table`
-writes docs/results.md from docs/results.json. `python -m benchmarks.reproduce NAME` trains, evaluates and adds a row.
+writes docs/results.md and the README's table from docs/results.json, which `add` does too. `python -m
+benchmarks.reproduce NAME` trains, evaluates and adds a row.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from PIL import Image
 from benchmarks.cases import override
 from benchmarks.judge import FILE as JUDGEMENTS
 from benchmarks.judge import without_folders
-from benchmarks.results_page import page
+from benchmarks.results_page import page, readme_table
 from benchmarks.rows import ROWS, Row
 from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError
@@ -36,6 +37,7 @@ from jaxgan.recipe import load_recipe
 from jaxgan.training.workdir import write_json
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+_BEGIN, _END = "<!-- results, by `python -m benchmarks.results table` -->\n\n", "\n<!-- end of results -->"
 _PICTURE_SIDE = 480  # pixels; of the longer side
 _JUDGED = ("recognised", "as_asked", "as_asked_lowest", "variety", "taught", "taught_by_real")
 
@@ -84,9 +86,7 @@ def check_row(name: str, result: Result) -> None:
       ConfigError: there is no such row, or settings or seeds are others; names them.
     """
     if name not in ROWS:
-        raise ConfigError(
-            f"{name} is not a row of benchmarks/rows.py; define it there, or take one of {', '.join(ROWS)}."
-        )
+        raise ConfigError(f"{name} is no row of benchmarks/rows.py; define it there, or take one of {', '.join(ROWS)}.")
     expected = _anywhere(expected_config(ROWS[name]))
     changes = sorted(
         f"config.{field} ({is_!r} instead of {should!r})"
@@ -220,6 +220,19 @@ def picture(workdir: Path, out: Path) -> None:
     image.save(out, optimize=True)
 
 
+def write_readme(path: Path, rows: dict[str, Result]) -> None:
+    """Replaces the README's table of results."""
+    before, table, after = split_readme(path.read_text(encoding="utf-8"))
+    if table != readme_table(rows):
+        path.write_text(before + readme_table(rows) + after, encoding="utf-8")
+
+
+def split_readme(text: str) -> tuple[str, str, str]:
+    """Returns the README before, in and after the table of results."""
+    start, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
+    return text[:start], text[start:end], text[end:]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -240,6 +253,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             picture(arguments.workdirs[0], arguments.docs / "results" / f"{arguments.name}.png")
             write_json(path, rows)
         (arguments.docs / "results.md").write_text(page(rows), encoding="utf-8")
+        if arguments.docs == DOCS:
+            write_readme(DOCS.parent / "README.md", rows)
     except ConfigError as error:
         print(f"results: {error}", file=sys.stderr)
         return 2

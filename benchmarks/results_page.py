@@ -33,6 +33,28 @@ def page(results: Mapping[str, Result]) -> str:
     return "\n".join([_HEAD, *lines, "", *(_section(name, row, result) for name, (row, result) in rows.items())])
 
 
+def readme_table(results: Mapping[str, Result]) -> str:
+    """Returns the README's table: of each measured row the scores that it has targets for, and distances."""
+    lines = ["| row | mean over the seeds (range), target | seeds | minutes, on |", "|---|---|---|---|"]
+    for name, row in ROWS.items():
+        if name in results:
+            found = results[name]
+            scores = "; ".join(_headline(label, row, found["scores"]) for label in _headlines(row, found["scores"]))
+            on = f"{_minutes(found)}, {_machine(found)}"
+            lines.append(f"| [{name}](docs/results.md#{name}) | {scores} | {len(found['seeds'])} | {on} |")
+    return "\n".join(lines) + "\n"
+
+
+def _headlines(row: Row, scores: Mapping[str, Any]) -> list[str]:
+    wanted = {target.score for target in row.targets} | {"recognised"}
+    return [label for label in scores if label in wanted or label.startswith("fid-")]
+
+
+def _headline(label: str, row: Row, scores: Mapping[str, Any]) -> str:
+    said = next((_said(target, scores) for target in row.targets if target.score == label), "")
+    return f"{label} {_range(scores[label]['values'], _form(label))}" + (f", {said}" if said else "")
+
+
 def met(target: Target, scores: Mapping[str, Any]) -> bool:
     """Whether the mean over the seeds reaches a target; a score that was not taken does not."""
     if target.score not in scores:
@@ -86,12 +108,18 @@ def _measured(row: Row, result: Result) -> list[str]:
 
 
 def _line(label: str, target: Target | None, scores: Mapping[str, Any]) -> str:
-    form = ".2%" if label in _FRACTIONS else ".3f"
-    said = ""
-    if target is not None:
-        bound = target.bound if isinstance(target.bound, str) else f"{target.bound:{'.0%' if '%' in form else 'g'}}"
-        said = f"{target.relation} {bound}: {'met' if met(target, scores) else '**missed**'}"
-    return f"| {label} | {_range(scores[label]['values'], form)} | {said} |"
+    said = _said(target, scores) if target is not None else ""
+    return f"| {label} | {_range(scores[label]['values'], _form(label))} | {said} |"
+
+
+def _said(target: Target, scores: Mapping[str, Any]) -> str:
+    shown = ".0%" if target.score in _FRACTIONS else "g"
+    bound = target.bound if isinstance(target.bound, str) else f"{target.bound:{shown}}"
+    return f"{target.relation} {bound}: {'met' if met(target, scores) else '**missed**'}"
+
+
+def _form(label: str) -> str:
+    return ".2%" if label in _FRACTIONS else ".3f"
 
 
 def _curve_lines(curves: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> list[str]:

@@ -62,9 +62,9 @@ _JUDGE_MNIST = ("--train=idx:{data}:train", "--test=idx:{data}:test")
 _JUDGE_CIFAR = ("--train=cifar10:{data}:train", "--test=cifar10:{data}:test")
 _FID_768 = ("--metrics=fid", "--feature_dims=768")
 _FULL_CIFAR = (
-    ("--metrics=fid,is", "--num_samples=50000"),
-    (*_FID_768, "--num_samples=50000"),
     (*_FID_768, "--num_samples=10000", "--step=all"),
+    (*_FID_768, "--num_samples=50000"),
+    ("--metrics=fid,is", "--num_samples=50000"),
 )
 _CURVE_FACES = (*_FID_768, "--num_samples=1000", "--step=all")
 _SHORT_FACES = ("total_steps=1200", "checkpoint.every_steps=400", "checkpoint.keep_every=400", "sample.every_steps=400")

@@ -6,7 +6,7 @@ Parity: the DCGAN of the blog tutorial that configs/gan_mnist.py follows (12,654
   N(0, 0.02), a slip: DCGAN's mean is 1, which this recipe takes. `--config.model.bn_scale_mean=0` gives the blog's.
 Command: python -m jaxgan.main --config=configs/dcgan_mnist.py --config.data.source=idx:/path/to/mnist
 Hardware: 1 GPU; on 2 CPU cores a step takes seconds.
-Measured: not yet measured.
+Measured: a narrow form at 32x32, in docs/results.md.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@ Parity: the blog tutorial "Understand Pytorch via GAN" (218,128 + 100,609 parame
   betas, half the sum as D's loss, G judged on the noise that D has just seen, 50 epochs).
 Command: python -m jaxgan.main --config=configs/gan_mnist.py --config.data.source=idx:/path/to/mnist
 Hardware: 1 CPU core is enough.
-Measured: not yet measured.
+Measured: docs/results.md.
 """
 
 from ml_collections import ConfigDict

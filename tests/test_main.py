@@ -140,6 +140,7 @@ def test_a_run_from_the_first_step_to_a_changed_mind(run_main, tmp_path):
     )
     run = json.loads((workdir / "run.json").read_text())
     assert run["data"]["num_images"] == 1797 and run["devices"]["count"] == 8 and run["versions"]["jax"]
+    assert run["cpu_cores"] >= 1
 
     code, err, _ = run_main(*args)
     assert code == 0 and "step 2 of 2 is done; raise --config.total_steps to go on" in err

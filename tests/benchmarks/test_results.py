@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import results, results_page
+from benchmarks.rows import ROWS
 from jaxgan import config_tree
 from jaxgan.config import Config, ConfigError
 from jaxgan.evaluation.protocol import Protocol
@@ -87,5 +88,32 @@ def test_the_page_is_what_the_figures_say():
         pytest.skip("no result has been added yet")
     rows = json.loads(path.read_text())
     assert (results.DOCS / "results.md").read_text() == results_page.page(rows)
-    for name in rows:
+    assert results.split_readme((results.DOCS.parent / "README.md").read_text())[1] == results_page.readme_table(rows)
+    for name, row in rows.items():
+        results.check_row(name, row)
         assert Path(results.DOCS / "results" / f"{name}.png").stat().st_size < 600_000
+
+
+def test_a_row_of_other_settings_is_refused(tmp_path):
+    row = results.collect([write_workdir(tmp_path / "a", 0, {4: 1.0})])
+    with pytest.raises(ConfigError, match=r"config.batch_size \(64 instead of 32\).*the seeds \(\[0\] instead of"):
+        results.check_row("digits", row)
+    with pytest.raises(ConfigError, match="digit is no row"):
+        results.check_row("digit", row)
+    row |= {"config": results._anywhere(results.expected_config(ROWS["digits"])), "seeds": [0, 1, 2]}
+    results.check_row("digits", row)
+
+
+def test_the_readme_has_the_headlines(tmp_path):
+    runs = [write_workdir(tmp_path / str(seed), seed, {4: 1.0 + seed}, 0.98) for seed in (0, 1)]
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{results._BEGIN}old\n{results._END}\nafter\n")
+    results.write_readme(path, {"sagan_mnist": results.collect(runs)})
+    before, table, after = results.split_readme(path.read_text())
+    assert (before, after) == (f"before\n{results._BEGIN}", f"{results._END}\nafter\n")
+    row = table.splitlines()[-1]
+    assert row.startswith(
+        "| [sagan_mnist](docs/results.md#sagan_mnist) | fid-768 1.500 (1.000 ... 2.000); recognised 96.00%"
+    )
+    assert "; as_asked 98.00% (98.00% ... 98.00%), at least 98%: met | 2 | 0.1 (0.1 ... 0.1), 2 CPU cores |" in row
+    assert "as_asked_lowest" not in row and "share" not in row
