@@ -140,7 +140,7 @@ def _axes(frame: _Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x_l
     for value in y_ticks:
         _, y = frame.place(frame.x[0], value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_tick(value)}</text>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_side_tick(value)}</text>')
     bottom = _HEIGHT - _BOTTOM
     for value in x_ticks:
         if not frame.x[0] <= value <= frame.x[1]:
@@ -158,6 +158,11 @@ def _axes(frame: _Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x_l
 def _tick(value: float) -> str:
     value = 0.0 if abs(value) < 1e-12 else value
     return f"{value:,.0f}" if abs(value) >= 1000 and value == round(value) else f"{value:.4g}"
+
+
+def _side_tick(value: float) -> str:
+    """A tick's text where it has only the margin: a million with all its digits would be cut off."""
+    return _tick(value) if abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _legend(lines: Sequence[_Line]) -> str:

@@ -17,6 +17,7 @@ from jaxgan.evaluation.translations import INPUT
 
 _GROUPS = {  # ending of a metric's name -> title of the chart that holds all of them
     "_loss": "Losses", "_logits": "Mean logits", "_grad_norm": "Gradient norms", "_accuracy": "Accuracy of D",
+    "_gate": "Gates of attention",
 }  # fmt: skip
 _TITLES = {"fid": "FID", "is": "Inception score", "kid": "KID", "intra_fid": "Intra-class FID",
            "cas": "Classification accuracy score"}  # fmt: skip

@@ -24,6 +24,7 @@ from jaxgan.training import setup as setup_lib
 from jaxgan.training import workdir as workdir_lib
 from jaxgan.training.data_wait import DataWait
 from jaxgan.training.epochs import EpochMeans
+from jaxgan.training.gates import attention_gates
 from jaxgan.training.metrics import HealthError, MetricWindow
 from jaxgan.training.preemption import StopRequest
 from jaxgan.training.rollback import Rollbacks
@@ -173,6 +174,7 @@ def _attempt(
                 with status.waiting("drawing samples ..."):
                     grids = sampler_lib.sample_grids(sampler, state.nets, state.ema, inputs)
                     record.samples(step, grids)
+                    record.gates(step, attention_gates(state.nets))
                     health.samples(step, grids)
             scores: Mapping[str, float] = {}
             if evaluate is not None and evaluates:

@@ -87,6 +87,11 @@ class Recorder:
             grid = self._write_grid(f"step_{step:08d}{suffix}.png", images, self._columns)
             self._writer.write_images(step, {f"samples/{kind}": grid[None]})
 
+    def gates(self, step: int, gates: Mapping[str, float]) -> None:
+        """Writes the gates of attention layers, where there are any."""
+        if gates:
+            self._writer.write_scalars(step, {f"train/{name}": value for name, value in gates.items()})
+
     def scores(self, step: int, scores: Mapping[str, float]) -> Mapping[str, float]:
         """Writes the scores of an evaluation and hands them on."""
         self._writer.write_scalars(step, {f"eval/{name}": float(value) for name, value in scores.items()})

@@ -65,10 +65,12 @@ def test_metrics_of_one_kind_share_a_chart(tmp_path):
         **{
             "train/penalty": 1.0, "train/g_ab_grad_norm": 1, "train/g_loss": 1.0, "images_seen": 5,
             "train/d_a_loss": 2.0, "eval/fid": 3.0, "images_per_second": 4.0, "train/d_accuracy": 0.5,
+            "train/d_attention_layers_0_gate": 0.1, "train/g_attention_layers_2_gate": 0.1,
         },
     )  # fmt: skip
     section = report_curves.training_curves(tmp_path)
-    assert titles(section) == ["Losses", "Gradient norms", "Accuracy of D", "penalty", "Speed (images/s)"]
+    known = ["Losses", "Gradient norms", "Accuracy of D", "Gates of attention"]
+    assert titles(section) == [*known, "penalty", "Speed (images/s)"]
     losses = section.body.split("</figure>")[0]
     assert [entry["name"] for entry in json.loads(re.search(r"json\">(.*?)</script>", losses)[1])["series"]] == [
         "g_loss",
