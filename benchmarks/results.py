@@ -118,8 +118,10 @@ def _anywhere(config: Config) -> dict[str, Any]:
 
 
 def _differing(expected: dict[str, Any], found: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Returns {field: (expected, found)} where a field changes what is trained; the number of steps is one here."""
     one, other = (config_tree.from_dict(tree | {"seed": 0}) for tree in (expected, found))
-    return config_tree.differences(one, other)
+    steps = one.total_steps, other.total_steps
+    return config_tree.differences(one, other) | ({"total_steps": steps} if steps[0] != steps[1] else {})
 
 
 def progress(workdir: Path) -> tuple[int, int]:

@@ -32,6 +32,7 @@ def test_the_training_that_is_typed_is_the_rows(name, monkeypatch, run_main, tmp
     for config, workdir in seen:
         assert set(config_tree.differences(expected, config)) <= {"seed", "data.source", "mesh.data"}
         assert config.data.source == expected.data.source.replace("{data}", "/images")
+        assert config.total_steps == expected.total_steps
         assert workdir == tmp_path / f"{name}_{config.seed}"
 
 

@@ -96,7 +96,7 @@ def test_the_page_is_what_the_figures_say():
 
 def test_a_row_of_other_settings_is_refused(tmp_path):
     row = results.collect([write_workdir(tmp_path / "a", 0, {4: 1.0})])
-    with pytest.raises(ConfigError, match=r"config.batch_size \(64 instead of 32\).*the seeds \(\[0\] instead of"):
+    with pytest.raises(ConfigError, match=r"config.total_steps \(4 instead of 1400\).*the seeds \(\[0\] instead of"):
         results.check_row("digits", row)
     with pytest.raises(ConfigError, match="digit is no row"):
         results.check_row("digit", row)
