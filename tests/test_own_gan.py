@@ -98,7 +98,7 @@ def test_an_extractor_of_ones_own_scores(tmp_path):
 def test_recipes_load_with_overrides_and_arguments():
     recipe = GUIDE.parent.parent / "configs" / "digits.py"
     config = jaxgan.load_recipe(recipe, {"total_steps": 7, "model.g_widths": (8, 8, 8)})
-    assert config.total_steps == 7 and config.model.g_widths == (8, 8, 8) and config.batch_size == 32
+    assert config.total_steps == 7 and config.model.g_widths == (8, 8, 8) and config.batch_size == 64
     with pytest.raises(ConfigError, match="total_step .*cannot be set"):
         jaxgan.load_recipe(recipe, {"total_step": 7})
 
