@@ -74,17 +74,17 @@ _GPU = "1 GPU"
 ROWS: dict[str, Row] = {
     "digits": Row(
         recipe="digits",
-        what="A small SAGAN, class-conditional, 16x16, on three quarters of scikit-learn's 1,797 digits; the last "
-        "quarter are the judge's real test images.",
+        what="A small SAGAN, class-conditional, 16x16, on three quarters of scikit-learn's 1,797 digits; the "
+        "last quarter are the judge's real test images.",
         source="digits:train",
         seeds=(0, 1, 2),
         judge=("--judge=svc", "--train=digits:train", "--test=digits:test"),
         targets=(Target("as_asked", "at least", 0.98), Target("taught", "at least", 0.96)),
-        remarks="The settings were chosen with seeds 0 and 1 and these test images; seed 2 was not looked at before. With "
-        "batches of 32 and learning rates of 4e-4 and 1.6e-3, 1,800 steps taught 95.1% (seed 0) and 2,600 steps "
-        "96.7% and 95.3% (seeds 0 and 1); batches of 64 for 1,400 steps 96.2% and 95.8%, and at the present "
-        "learning rates 97.3% and 97.1%. A wider D, two steps of D and Adam with b1 = 0.5 taught less; G without "
-        "spectral norm, or twice as wide, differed by no more than seeds do.",
+        remarks="The settings were chosen with seeds 0 and 1 and these test images; seed 2 was not looked at "
+        "before. With batches of 32 and learning rates of 4e-4 and 1.6e-3, 1,800 steps taught 95.1% (seed "
+        "0) and 2,600 steps 96.7% and 95.3% (seeds 0 and 1); batches of 64 for 1,400 steps 96.2% and 95.8%, "
+        "and at the present learning rates 97.3% and 97.1%. A wider D, two steps of D and Adam with b1 = "
+        "0.5 taught less; G without spectral norm, or twice as wide, differed by no more than seeds do.",
     ),
     "sagan_mnist": Row(
         recipe="sagan_mnist",
@@ -97,9 +97,10 @@ ROWS: dict[str, Row] = {
             Target("as_asked", "at least", 0.98),
             Target("taught", "at least", 0.96),
         ),
-        remarks="What the samples teach, missed: the weights still swing at these constant learning rates. A classifier of "
-        "1,000 updates learns 84.6% from samples of the raw weights and 92.7% from those of the averaged ones; "
-        "50,000 samples instead of 10,000 add 0.8. Falling rates and a longer average are to be tried.",
+        remarks="What the samples teach, missed: the weights still swing at these constant learning rates. A "
+        "classifier of 1,000 updates learns 84.6% from samples of the raw weights and 92.7% from those of "
+        "the averaged ones; 50,000 samples instead of 10,000 add 0.8. Falling rates and a longer average "
+        "are to be tried.",
     ),
     "dcgan_mnist": Row(
         recipe="dcgan_mnist",
@@ -118,8 +119,9 @@ ROWS: dict[str, Row] = {
             Target("least share", "at least", 0.07),
             Target("largest share", "at most", 0.13),
         ),
-        remarks="Two targets missed; why has not been looked into beyond the pictures, where shapes between two digits are "
-        "common after these five epochs. The shares were counted by a judge that has to choose for those too.",
+        remarks="Two targets missed; why has not been looked into beyond the pictures, where shapes between two "
+        "digits are common after these five epochs. The shares were counted by a judge that has to choose "
+        "for those too.",
     ),
     "gan_mnist": Row(
         recipe="gan_mnist",
@@ -132,8 +134,8 @@ ROWS: dict[str, Row] = {
     ),
     "sagan_cifar10_narrow": Row(
         recipe="sagan_cifar10",
-        what="SAGAN on CIFAR-10, class-conditional, 32x32: a narrow one with one step of D, two learning rates and "
-        "averaged weights, for an hour of a CPU.",
+        what="SAGAN on CIFAR-10, class-conditional, 32x32: a narrow one with one step of D, two learning rates "
+        "and averaged weights, for an hour of a CPU.",
         source="cifar10:{data}:train",
         needs=_CIFAR,
         settings=(
@@ -159,8 +161,8 @@ ROWS: dict[str, Row] = {
     ),
     "cyclegan_maps_narrow": Row(
         recipe="cyclegan_maps",
-        what="CycleGAN between aerial photographs and maps at 128x128, a quarter of the width, 6 residual blocks, on 120 "
-        "images of each domain; scored on the 30 + 30 test images.",
+        what="CycleGAN between aerial photographs and maps at 128x128, a quarter of the width, 6 residual "
+        "blocks, on 120 images of each domain; scored on the 30 + 30 test images.",
         source="unpaired:{data}",
         needs=_MAPS,
         settings=(
@@ -185,8 +187,8 @@ ROWS: dict[str, Row] = {
     ),
     "sagan_faces": Row(
         recipe="sagan_celeba",
-        what="torchgan's self-attention tutorial on faces, 64x64: its networks and weight-clipped loss, on 1,482 images "
-        "of UTKFace and 100 of aligned CelebA.",
+        what="torchgan's self-attention tutorial on faces, 64x64: its networks and weight-clipped loss, on 1,482 "
+        "images of UTKFace and 100 of aligned CelebA.",
         source="folder:{data}",
         needs=_FACES,
         seeds=(0, 1),
