@@ -16,7 +16,7 @@ _FEW_STEPS = {
     "checkpoint.keep_every": "0", "sample.every_steps": "4", "sample.rows": "2", "sample.columns": "2",
     "log.every_steps": "1",
 }  # fmt: skip
-_FEW_SAMPLES = ("--num_samples=32", "--num_reference=32")
+_FEW_SAMPLES = ("--num_samples=24", "--num_reference=24")
 _FEW_JUDGED = ("--num=64", "--judge_steps=20", "--taught_steps=20")
 
 
