@@ -23,15 +23,6 @@ from benchmarks.row_commands import Command, commands, typed
 from benchmarks.rows import ROWS
 
 
-def _is_done(command: Command) -> bool:
-    """Whether it is a training that has ended: it would only write another revision and other versions down."""
-    if command[0] != "jaxgan.main":
-        return False
-    (workdir,) = (part.partition("=")[2] for part in command if part.startswith("--workdir="))
-    done, total = progress(Path(workdir))
-    return done >= total
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status of the first command that fails, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -54,13 +45,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("reproduce: --seeds makes another row than the project's; add --docs=FOLDER for it.", file=sys.stderr)
         return 2
     chosen = {"seeds": arguments.seeds, "shrink": arguments.shrink, "docs": docs}
-    for command in commands(arguments.row, arguments.data, arguments.out, **chosen):
+    listed = commands(arguments.row, arguments.data, arguments.out, **chosen)
+    if arguments.print:
+        print("\n".join("$ " + typed(command) for command in listed))
+        return 0
+    try:
+        return _run(listed)
+    except KeyboardInterrupt:
+        print("reproduce: stopped; type the same command to go on.", file=sys.stderr)
+        return 130
+
+
+def _run(listed: Sequence[Command]) -> int:
+    """Runs commands until one fails, or a training is stopped, which ends with status 0; returns the exit status."""
+    for command in listed:
         print("$ " + typed(command), flush=True)
-        if arguments.print or _is_done(command):
-            continue
+        if _is_training(command) and _has_ended(command):
+            continue  # again, it would only write another revision and other versions down
         if status := subprocess.run([sys.executable, "-m", *command]).returncode:
             return status
+        if _is_training(command) and not _has_ended(command):
+            print("reproduce: the training was stopped; type the same command to go on.", file=sys.stderr)
+            return 130
     return 0
+
+
+def _is_training(command: Command) -> bool:
+    return command[0] == "jaxgan.main"
+
+
+def _has_ended(training: Command) -> bool:
+    (workdir,) = (part.partition("=")[2] for part in training if part.startswith("--workdir="))
+    done, total = progress(Path(workdir))
+    return done >= total
 
 
 if __name__ == "__main__":

@@ -245,17 +245,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("workdirs", nargs="+", type=Path)
     commands.add_parser("table", help="write the page again")
     arguments = parser.parse_args(argv)
+    is_project = arguments.docs.resolve() == DOCS  # however it is spelt
     path = arguments.docs / "results.json"
     rows: dict[str, Result] = json.loads(path.read_text()) if path.exists() else {}
     try:
         if arguments.command == "add":
             rows[arguments.name] = row = collect(arguments.workdirs)
-            if arguments.docs == DOCS:
+            if is_project:
                 check_row(arguments.name, row)
             picture(arguments.workdirs[0], arguments.docs / "results" / f"{arguments.name}.png")
             write_json(path, rows)
         (arguments.docs / "results.md").write_text(page(rows), encoding="utf-8")
-        if arguments.docs == DOCS:
+        if is_project:
             write_readme(DOCS.parent / "README.md", rows)
     except ConfigError as error:
         print(f"results: {error}", file=sys.stderr)

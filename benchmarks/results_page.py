@@ -57,7 +57,7 @@ def _headline(label: str, row: Row, scores: Mapping[str, Any]) -> str:
 
 def met(target: Target, scores: Mapping[str, Any]) -> bool:
     """Whether the mean over the seeds reaches a target; a score that was not taken does not."""
-    if target.score not in scores:
+    if not {label for label in (target.score, target.bound) if isinstance(label, str)} <= set(scores):
         return False
     bound = _mean(scores[target.bound]["values"]) if isinstance(target.bound, str) else target.bound
     return target.met(_mean(scores[target.score]["values"]), bound)

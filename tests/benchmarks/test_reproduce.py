@@ -74,24 +74,61 @@ def test_the_page_has_the_command(name):
     assert f"| `{command}` |" in line and line.endswith(f"{row.hardware} |")
 
 
-def test_it_runs_the_commands_until_one_fails_and_passes_over_finished_runs(monkeypatch, tmp_path, capsys):
-    ran = []
+def ended(workdir, done=4):
+    workdir.mkdir(parents=True)
+    (workdir / "config.json").write_text('{"total_steps": 4}')
+    (workdir / "metrics.jsonl").write_text(
+        f'{{"step": {done}, "images_per_second": 1}}\n{{"step": {done}, "eval": 1}}\n'
+    )
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Replaces the running of commands: a training writes down that it ended, the judge fails; returns the modules."""
+    modules = []
 
     def run(command):
-        ran.append(command[2:4])
-        return subprocess.CompletedProcess(command, 3 if "benchmarks.judge" in command else 0)
+        modules.append(command[2])
+        if command[2] == "jaxgan.main":
+            ended(Path(next(part for part in command if part.startswith("--workdir=")).partition("=")[2]))
+        return subprocess.CompletedProcess(command, 3 if command[2] == "benchmarks.judge" else 0)
 
     monkeypatch.setattr(subprocess, "run", run)
-    done = tmp_path / "digits_1"
-    done.mkdir()
-    (done / "config.json").write_text('{"total_steps": 4}')
-    (done / "metrics.jsonl").write_text('{"step": 4, "images_per_second": 1}\n{"step": 4, "eval": 1}\n')
+    return modules
+
+
+def test_it_runs_the_commands_until_one_fails_and_passes_over_finished_runs(ran, tmp_path, capsys):
+    ended(tmp_path / "digits_1")
     assert reproduce.main(["digits", f"--out={tmp_path}"]) == 3
-    assert [module for module, _ in ran] == ["jaxgan.main", "jaxgan.main", "benchmarks.judge"]
+    assert ran == ["jaxgan.main", "jaxgan.main", "benchmarks.judge"]
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 4 and all(line.startswith("$ python -m ") for line in said)
     ran.clear()
     assert reproduce.main(["digits", f"--out={tmp_path}", "--print"]) == 0 and not ran
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_a_training_that_is_stopped_is_not_evaluated(monkeypatch, tmp_path, capsys):
+    """A stop ends a training with status 0, as a finished one."""
+    stopped = []
+
+    def run(command):
+        stopped.append(command)
+        ended(tmp_path / "digits_0", done=2)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert reproduce.main(["digits", f"--out={tmp_path}"]) == 130 and len(stopped) == 1
+    assert capsys.readouterr().err == "reproduce: the training was stopped; type the same command to go on.\n"
+
+
+def test_ctrl_c_is_a_sentence(monkeypatch, tmp_path, capsys):
+    def interrupted(command):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    assert reproduce.main(["digits", f"--out={tmp_path}"]) == 130
+    assert capsys.readouterr().err == "reproduce: stopped; type the same command to go on.\n"
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,18 @@ def test_the_readme_has_the_headlines(tmp_path):
     )
     assert "; as_asked 98.00% (98.00% ... 98.00%), at least 98%: met | 2 | 0.1 (0.1 ... 0.1), 2 CPU cores |" in row
     assert "as_asked_lowest" not in row and "share" not in row
+
+
+def test_the_projects_docs_are_guarded_however_they_are_spelt(tmp_path, monkeypatch, capsys):
+    run = write_workdir(tmp_path / "a", 0, {4: 1.0})
+    monkeypatch.chdir(results.DOCS.parent)
+    monkeypatch.setattr(results, "picture", lambda *arguments: pytest.fail("refused before anything is written"))
+    assert results.main(["--docs=docs", "add", "digits", str(run)]) == 2
+    assert "are not those of the row digits" in capsys.readouterr().err
+
+
+def test_a_bound_that_was_not_taken_is_not_met():
+    scores = {"fid-768 a2b": {"values": [1.0]}}
+    (target, _) = ROWS["cyclegan_maps_narrow"].targets
+    assert not results_page.met(target, scores)
+    assert results_page.met(target, scores | {"untranslated fid-768 a2b": {"values": [2.0]}})

@@ -90,3 +90,9 @@ def test_names_are_text():
     assert json.loads(re.search(">(.*)<", json_script({"a": "<!--&"}))[1]) == {"a": "<!--&"}
     with pytest.raises(ValueError):
         json_script([float("nan")])
+
+
+def test_large_ticks_fit_the_margin():
+    chart = line_chart("norms", [Series("d", [(0, 0.0), (100, 4e9)])])
+    ticks = re.findall(r'text-anchor="end">([^<]*)</text>', chart)
+    assert "4e+09" in ticks and max(map(len, ticks)) <= 8
