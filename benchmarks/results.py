@@ -39,6 +39,7 @@ from jaxgan.training.workdir import write_json
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _BEGIN, _END = "<!-- results, by `python -m benchmarks.results table` -->\n\n", "\n<!-- end of results -->"
 _PICTURE_SIDE = 480  # pixels; of the longer side
+_MACHINE = ("devices", "cpu_cores", "platform", "versions")
 _JUDGED = ("recognised", "as_asked", "as_asked_lowest", "variety", "taught", "taught_by_real")
 
 Result = dict[str, Any]
@@ -58,19 +59,17 @@ def collect(workdirs: Sequence[Path]) -> Result:
             raise ConfigError(f"{workdir} differs from {workdirs[0]} in {', '.join(sorted(changes))}; give it a row.")
         if set(run["scores"]) != set(runs[0]["scores"]):
             raise ConfigError(f"{workdir} and {workdirs[0]} were not evaluated alike; evaluate both in one way.")
-    facts = [run["facts"] for run in runs]
+    starts = [start for run in runs for start in (run["facts"], *run["facts"].get("earlier", ()))]
+    machines = [{name: start.get(name) for name in _MACHINE} for start in starts]
     return {
         "config": _anywhere(first),
         "seeds": [run["config"].seed for run in runs],
         "steps": runs[0]["step"],
         "images_seen": runs[0]["images_seen"],
         "train_seconds": [round(run["train_seconds"], 1) for run in runs],
-        "revisions": sorted({fact["git_revision"] or "unknown" for fact in facts}),
-        "devices": facts[0]["devices"],
-        "versions": facts[0]["versions"],
-        "platform": facts[0]["platform"].partition("-")[0],
-        "cpu_cores": facts[0].get("cpu_cores"),
-        "num_images": facts[0]["data"]["num_images"],
+        "revisions": sorted({start.get("git_revision") or "unknown" for start in starts}),
+        "machines": [machine for i, machine in enumerate(machines) if machine not in machines[:i]],
+        "num_images": runs[0]["facts"]["data"]["num_images"],
         "scores": {
             name: {"values": [run["scores"][name][0] for run in runs], "protocol": runs[0]["scores"][name][1]}
             for name in runs[0]["scores"]

@@ -144,11 +144,21 @@ def _minutes(result: Result) -> str:
 
 
 def _machine(result: Result) -> str:
-    devices, cores = result["devices"], result["cpu_cores"]
+    """Where a run was trained; a run that was resumed elsewhere, and another seed, may name another machine."""
+    return " and ".join(dict.fromkeys(_devices(machine) for machine in result["machines"]))
+
+
+def _devices(machine: Mapping[str, Any]) -> str:
+    devices, cores = machine["devices"], machine["cpu_cores"]
     if devices["kind"] == "cpu" and cores is not None:
         return f"{cores} CPU core{'s' * (cores > 1)}"
     return f"{devices['count']} x {devices['kind']}"
 
 
 def _software(result: Result) -> str:
-    return f"{result['platform']}, Python {result['versions']['python']}, jax {result['versions']['jax']}"
+    found = (
+        f"{machine['platform'].partition('-')[0]}, Python {machine['versions']['python']}, "
+        f"jax {machine['versions']['jax']}"
+        for machine in result["machines"]
+    )
+    return " and ".join(dict.fromkeys(found))

@@ -156,6 +156,7 @@ def test_a_run_from_the_first_step_to_a_changed_mind(run_main, tmp_path):
     assert code == 0, err
     assert "restoring step 2" in err and "done: 3 steps" in err
     assert json.loads((workdir / "config.json").read_text())["g_optim"]["lr"] == 0.5
+    assert json.loads((workdir / "run.json").read_text())["earlier"] == []  # the same machine and revision as before
 
 
 def test_a_training_that_failed_for_good(run_main, tmp_path, monkeypatch):

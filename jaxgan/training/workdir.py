@@ -44,7 +44,8 @@ def claim(workdir: Path, config: Config, data: DataSpec, *, accept_changes: bool
         _check_same_run(workdir, config, data, accept_changes)
         if is_primary:
             write_json(workdir / "config.json", config_tree.to_dict(config))
-            write_json(workdir / "run.json", describe_run(data))
+            facts = describe_run(data)
+            write_json(workdir / "run.json", facts | {"earlier": _earlier(workdir, facts)})
 
 
 @contextlib.contextmanager
@@ -86,11 +87,35 @@ def _check_same_run(workdir: Path, config: Config, data: DataSpec, accept_change
 
 def _data_changes(workdir: Path, data: DataSpec) -> list[tuple[str, Any, Any]]:
     try:
-        old = dict(json.loads((workdir / "run.json").read_text())["data"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        old = dict(_old_facts(workdir)["data"])
+    except (ValueError, KeyError, TypeError):
         return []
     new = describe_data(data)
     return [(name, old.get(name), new[name]) for name in ("num_images", "num_classes") if old.get(name) != new[name]]
+
+
+def _earlier(workdir: Path, now: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns what other starts said of themselves: a run that is resumed may have seen several revisions and machines.
+
+    Each stands there once, without the data, which are the same for all.
+    """
+    old = _old_facts(workdir)
+    listed = old.pop("earlier", [])
+    facts = [*(listed if isinstance(listed, list) else ()), old]
+    starts = [_without_data(start) for start in facts if isinstance(start, dict)]
+    return [start for start in starts if start and start != _without_data(now)]
+
+
+def _without_data(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name != "data"}
+
+
+def _old_facts(workdir: Path) -> dict[str, Any]:
+    """Returns what `run.json` holds; nothing where it is absent or damaged, which is no reason not to go on."""
+    try:
+        return dict(json.loads((workdir / "run.json").read_text()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
 
 
 def describe_data(data: DataSpec) -> dict[str, Any]:

@@ -70,6 +70,20 @@ def test_a_target_that_is_missed_says_so(tmp_path):
     assert "| [digits](#digits) | `digits` | not yet measured | meant for 2 CPU cores |" in text
 
 
+def test_a_run_that_was_resumed_elsewhere_names_all_its_machines_and_revisions(tmp_path):
+    """Its minutes, and perhaps its scores, are not those of the last start alone."""
+    folder = write_workdir(tmp_path / "a", 0, {4: 1.0})
+    here = {name: value for name, value in RUN.items() if name != "data"}
+    earlier = [here | {"git_revision": "fedcba9876543210"}, here | {"cpu_cores": 1}]
+    (folder / "run.json").write_text(json.dumps(RUN | {"earlier": earlier}))
+    row = results.collect([folder])
+    assert row["revisions"] == ["0123456789abcdef", "fedcba9876543210"]
+    assert [machine["cpu_cores"] for machine in row["machines"]] == [2, 1]
+    text = results_page.page({"sagan_mnist": row})
+    assert "0.1 minutes on 2 CPU cores and 1 CPU core (Linux, Python 3.11.7, jax 0.10.2)" in text
+    assert "; commit 0123456, fedcba9." in text
+
+
 def test_runs_that_do_not_belong_together_are_refused(tmp_path, capsys):
     one = write_workdir(tmp_path / "one", 0, {4: 1.0})
     with pytest.raises(ConfigError, match="batch_size"):
