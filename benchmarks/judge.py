@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -103,7 +104,9 @@ def write(workdir: Path, record: dict[str, Any]) -> None:
     old = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     same = ("step", "protocol")
     kept = [other for other in old if any(other[name] != record[name] for name in same)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in (*kept, record)))
+    temporary = path.with_name(f".{path.name}.tmp")  # a stop here must not cost the older lines
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in (*kept, record)))
+    os.replace(temporary, path)
 
 
 def judge_run(workdir: Path, judge: Judge, *, num: int, seed: int, sources: tuple[str, str]) -> dict[str, Any]:
