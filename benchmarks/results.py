@@ -5,7 +5,7 @@
 
 `add NAME WORKDIR...` takes the runs of one row (benchmarks/rows.py), which may differ in their seeds only: what
 `config.json`, `run.json`, `metrics.jsonl`, `evaluations.jsonl` and `judgements.jsonl` (benchmarks/judge.py) say of them
-goes to docs/results.json, and the newest sample grid of the first run, made small, to docs/results/NAME.png. `table`
+goes to docs/results.json, and the newest sample grid of the first run, made small, to docs/results/NAME.webp. `table`
 writes docs/results.md and the README's table from docs/results.json, which `add` does too. `python -m
 benchmarks.reproduce NAME` trains, evaluates and adds a row.
 """
@@ -205,7 +205,7 @@ def _judged(workdir: Path, config: Config) -> dict[str, Any]:
 
 
 def picture(workdir: Path, out: Path) -> None:
-    """Writes the newest sample grid of a run, at most 480 pixels large.
+    """Writes the newest sample grid of a run as WebP, at most 480 pixels large.
 
     Raises:
       ConfigError: the run has none.
@@ -218,7 +218,7 @@ def picture(workdir: Path, out: Path) -> None:
     if scale < 1:
         image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     out.parent.mkdir(parents=True, exist_ok=True)
-    image.save(out, optimize=True)
+    image.convert("RGB").save(out, quality=90, method=6)
 
 
 def write_readme(path: Path, rows: dict[str, Result]) -> None:
@@ -252,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows[arguments.name] = row = collect(arguments.workdirs)
             if is_project:
                 check_row(arguments.name, row)
-            picture(arguments.workdirs[0], arguments.docs / "results" / f"{arguments.name}.png")
+            picture(arguments.workdirs[0], arguments.docs / "results" / f"{arguments.name}.webp")
             write_json(path, rows)
         (arguments.docs / "results.md").write_text(page(rows), encoding="utf-8")
         if is_project:

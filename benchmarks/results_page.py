@@ -77,7 +77,7 @@ def _section(name: str, row: Row, result: Result | None) -> str:
     if result is None:
         lines += ["Not yet measured.", ""]
     else:
-        lines += [f"![samples](results/{name}.png)", "", *_measured(row, result), ""]
+        lines += [f"![samples](results/{name}.webp)", "", *_measured(row, result), ""]
     return "\n".join([*lines, *([row.remarks, ""] if row.remarks else [])])
 
 
