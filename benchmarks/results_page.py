@@ -34,7 +34,7 @@ def page(results: Mapping[str, Result]) -> str:
 
 
 def readme_table(results: Mapping[str, Result]) -> str:
-    """Returns the README's table: of each measured row the scores that it has targets for, and distances."""
+    """Returns the README's table: of each measured row the scores with a target, else `recognised`; and distances."""
     lines = ["| row | mean over the seeds (range), target | seeds | minutes, on |", "|---|---|---|---|"]
     for name, row in ROWS.items():
         if name in results:
@@ -46,7 +46,7 @@ def readme_table(results: Mapping[str, Result]) -> str:
 
 
 def _headlines(row: Row, scores: Mapping[str, Any]) -> list[str]:
-    wanted = {target.score for target in row.targets} | {"recognised"}
+    wanted = {target.score for target in row.targets} or {"recognised"}
     return [label for label in scores if label in wanted or label.startswith("fid-")]
 
 

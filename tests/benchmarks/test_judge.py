@@ -62,6 +62,19 @@ def test_the_command_judges_runs_and_writes_it_down_once(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("judge: ")
 
 
+def test_older_judgements_survive_a_stop_while_a_new_one_is_written(tmp_path, monkeypatch):
+    judge_lib.write(tmp_path, {"step": 1, "protocol": {}})
+    before = (tmp_path / "judgements.jsonl").read_text()
+
+    def stopped(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judge_lib.os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        judge_lib.write(tmp_path, {"step": 2, "protocol": {}})
+    assert (tmp_path / "judgements.jsonl").read_text() == before
+
+
 def test_a_class_of_one_image_has_no_variety(judge):
     images, labels = judge.test
     first = {label: images[labels == label][:1] for label in range(10)}
