@@ -42,9 +42,9 @@ if $dry_run; then
     exit 0
 fi
 
-child="" asked=false
+child="" asked=false signalled=false
 stop() {
-    asked=true
+    asked=true signalled=true
     [ -z "$child" ] || kill -s "$1" "$child" 2>/dev/null || true
 }
 trap 'stop TERM' TERM
@@ -56,8 +56,10 @@ while true; do
     "$@" &
     child=$!
     wait "$child" || status=$?
-    while kill -0 "$child" 2>/dev/null; do # a signal ends `wait` before the command has ended
-        status=0
+    # A signal ends `wait` with a status of its own. The command may have ended since, so whether it still runs does not
+    # tell whose status it was.
+    while $signalled; do
+        signalled=false status=0
         wait "$child" || status=$?
     done
     child=""

@@ -66,8 +66,8 @@ fi
 # A port that was free a moment ago; a new one for every start.
 [ "$port" -ne 0 ] || port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
 $dry_run || mkdir -p "$logs"
-children=()
-trap 'for child in "${children[@]}"; do kill -TERM "$child" 2>/dev/null || true; done' TERM INT
+children=() signalled=false
+trap 'signalled=true; for child in "${children[@]}"; do kill -TERM "$child" 2>/dev/null || true; done' TERM INT
 for ((i = 0; i < processes; i++)); do
     command=("$python" -m jaxgan.main "$@" "--coordinator=localhost:$port" "--num_processes=$processes" "--process_id=$i"
         --stopped_status=75)
@@ -90,8 +90,8 @@ worst=0
 for child in "${children[@]}"; do
     status=0
     wait "$child" || status=$?
-    while kill -0 "$child" 2>/dev/null; do
-        status=0
+    while $signalled; do # a signal ends `wait` with a status of its own, whether or not the process still runs
+        signalled=false status=0
         wait "$child" || status=$?
     done
     if [ "$status" -eq 2 ]; then
