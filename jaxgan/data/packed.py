@@ -77,6 +77,7 @@ class PackedSource(Source):
         return self.read_many(np.array([index]))[0], self.label(index)
 
     def read_many(self, indices: np.ndarray) -> np.ndarray:
+        """Returns uint8 images (N, H, W, C) of `indices` (N,); raises DataError where a shard is damaged."""
         assert self.image_shape is not None
         images = np.empty((len(indices), *self.image_shape), np.uint8)
         rows = images.reshape(len(indices), -1)

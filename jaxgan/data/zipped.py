@@ -114,6 +114,7 @@ class _ZipMembers(_Members):
         return self._infos[name].file_size
 
     def read(self, name: str) -> bytes:
+        """Returns a member, unpacked; raises DecodeError where it is damaged, too large or packed by another method."""
         info = self._infos[name]
         check_encoded_size(info.file_size)
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
