@@ -18,7 +18,8 @@ from jaxgan.evaluation.small_classifier import SmallClassifier, train_classifier
 
 
 class Judge(Protocol):
-    """Attributes: `name` for protocols; `train`, `test`, the real images; `accuracy` on the latter; `num_classes`."""
+    """Attributes: `name` for protocols; `train`, `test`, the real images; `accuracy` on the latter; `num_classes`;
+    `teaching`, for protocols: how a new one learns."""
 
     @property
     def name(self) -> str: ...
@@ -29,6 +30,8 @@ class Judge(Protocol):
     @property
     def accuracy(self) -> float: ...
     @property
+    def teaching(self) -> str: ...
+    @property
     def num_classes(self) -> int: ...
 
     def assign(self, images: np.ndarray, /) -> tuple[np.ndarray, np.ndarray | None]:
@@ -37,6 +40,10 @@ class Judge(Protocol):
 
     def taught_by(self, images: np.ndarray, labels: np.ndarray, /) -> float:
         """Returns the accuracy on the real test images of a new one that learns from these images alone."""
+        ...
+
+    def taught_by_real(self, num: int, /) -> float:
+        """Returns that accuracy where it learns from the first `num` real training images, at most all."""
         ...
 
 
@@ -62,7 +69,11 @@ class NetworkJudge:
 
     @property
     def name(self) -> str:
-        return f"{self.classifier.name}, {self.steps} updates; taught ones {self.taught_steps}"
+        return f"{self.classifier.name}, {self.steps} updates"
+
+    @property
+    def teaching(self) -> str:
+        return f"{self.taught_steps} updates"
 
     def assign(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         logits = self.classifier.logits(images).astype(np.float64)
@@ -74,11 +85,18 @@ class NetworkJudge:
             (images, labels), self.test, num_classes=self.num_classes, num_steps=self.taught_steps
         ).accuracy
 
+    def taught_by_real(self, num: int) -> float:
+        images, labels = self.train
+        if num >= len(images) and self.taught_steps == self.steps:
+            return self.accuracy  # so the judge itself learnt
+        return self.taught_by(images[:num], labels[:num])
+
 
 class VectorJudge:
     """scikit-learn's `SVC(gamma=0.001)` on grey 8x8 pixels in 0 ... 16; it has no confidence."""
 
     name = "SVC(gamma=0.001) on 8x8 pixels in 0 ... 16"
+    teaching = "SVC(gamma=0.001)"
 
     def __init__(self, train: Labelled, test: Labelled):
         height, width, channels = train[0].shape[1:]
@@ -96,6 +114,9 @@ class VectorJudge:
 
     def taught_by(self, images: np.ndarray, labels: np.ndarray) -> float:
         return float(_fitted(images, labels).score(_pixels(self.test[0]), self.test[1]))
+
+    def taught_by_real(self, num: int) -> float:
+        return self.taught_by(*(part[:num] for part in self.train))
 
 
 def _fitted(images: np.ndarray, labels: np.ndarray) -> SVC:

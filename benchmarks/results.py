@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from benchmarks.cases import override
@@ -33,14 +34,16 @@ from jaxgan.evaluation import records
 from jaxgan.evaluation.protocol import Protocol
 from jaxgan.evaluation.settings import LOWER_IS_BETTER, METRICS
 from jaxgan.evaluation.translations import INPUT
+from jaxgan.generation.run_files import read_config, read_data
+from jaxgan.methods.registry import build_method
 from jaxgan.recipe import load_recipe
 from jaxgan.training.workdir import write_json
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _BEGIN, _END = "<!-- results, by `python -m benchmarks.results table` -->\n\n", "\n<!-- end of results -->"
-_PICTURE_SIDE = 480  # pixels; of the longer side
+_PICTURE_SIDE = 560  # pixels; of the longer side
 _MACHINE = ("devices", "cpu_cores", "platform", "versions")
-_JUDGED = ("recognised", "as_asked", "as_asked_lowest", "variety", "taught", "taught_by_real")
+_JUDGED = ("recognised", "recognised_real", "as_asked", "as_asked_lowest", "variety", "taught", "taught_by_real")
 
 Result = dict[str, Any]
 
@@ -204,8 +207,8 @@ def _judged(workdir: Path, config: Config) -> dict[str, Any]:
     return scores
 
 
-def picture(workdir: Path, out: Path) -> None:
-    """Writes the newest sample grid of a run as WebP, at most 480 pixels large.
+def picture(workdir: Path, out: Path, *, shown: Sequence[int] = ()) -> None:
+    """Writes the newest sample grid of a run as WebP, at most 560 pixels large; `shown` are columns of it, () = all.
 
     Raises:
       ConfigError: the run has none.
@@ -213,12 +216,26 @@ def picture(workdir: Path, out: Path) -> None:
     grids = sorted(path for path in (workdir / "samples").glob("step_*.png") if not path.stem.endswith("_raw"))
     if not grids:
         raise ConfigError(f"{workdir}/samples holds no grid; train with config.sample.every_steps above 0.")
-    image = Image.open(grids[-1])
+    with Image.open(grids[-1]) as opened:
+        image = opened.convert("RGB")
+    if shown:
+        config = read_config(workdir)
+        of = build_method(config, read_data(workdir)).grid_columns(config.sample.columns)
+        image = Image.fromarray(columns_as_rows(np.asarray(image), shown, of=of))
     scale = _PICTURE_SIDE / max(image.size)
     if scale < 1:
         image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     out.parent.mkdir(parents=True, exist_ok=True)
-    image.convert("RGB").save(out, quality=90, method=6)
+    image.save(out, quality=80, method=6)
+
+
+def columns_as_rows(grid: np.ndarray, shown: Sequence[int], *, of: int) -> np.ndarray:
+    """Lays chosen columns of a grid of square images (H, W, C), which has `of` of them, down as rows."""
+    pitch = grid.shape[1] // of
+    edge = grid.shape[1] - of * pitch  # padding lies between images, and around the grid
+    cells = grid[edge:, edge:].reshape(-1, pitch, of, pitch, grid.shape[2])[:, :, list(shown)]
+    rows = cells.transpose(2, 1, 0, 3, 4).reshape(len(shown) * pitch, -1, grid.shape[2])
+    return np.pad(rows, ((edge, 0), (edge, 0), (0, 0)))
 
 
 def write_readme(path: Path, rows: dict[str, Result]) -> None:
@@ -252,7 +269,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows[arguments.name] = row = collect(arguments.workdirs)
             if is_project:
                 check_row(arguments.name, row)
-            picture(arguments.workdirs[0], arguments.docs / "results" / f"{arguments.name}.webp")
+            shown = ROWS[arguments.name].shown if arguments.name in ROWS else ()
+            picture(arguments.workdirs[0], arguments.docs / "results" / f"{arguments.name}.webp", shown=shown)
             write_json(path, rows)
         (arguments.docs / "results.md").write_text(page(rows), encoding="utf-8")
         if is_project:

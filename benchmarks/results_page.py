@@ -11,7 +11,10 @@ from benchmarks.rows import ROWS, Row, Target
 
 Result = Mapping[str, Any]
 
-_FRACTIONS = ("recognised", "as_asked", "as_asked_lowest", "taught", "taught_by_real", "least share", "largest share")
+_FRACTIONS = (
+    "recognised", "recognised_real", "as_asked", "as_asked_lowest", "taught", "taught_by_real", "least share",
+    "largest share",
+)  # fmt: skip
 
 _HEAD = """# Results
 
@@ -95,15 +98,15 @@ def _measured(row: Row, result: Result) -> list[str]:
     protocols = dict.fromkeys(score["protocol"] for score in result["scores"].values())
     return [
         f"{result['steps']:,} steps, {result['images_seen']:,} images seen of a set of {result['num_images']:,}; "
-        f"seed{'s' * (len(result['seeds']) > 1)} {seeds}; {_minutes(result)} minutes on {_machine(result)} "
-        f"({_software(result)}); commit {revisions}.",
+        f"seed{'s' * (len(result['seeds']) > 1)} {seeds}; {_minutes(result)} minutes at {_rate(result)} images/s on "
+        f"{_machine(result)} ({_software(result)}); commit {revisions}.",
         "",
         "| score | value | target |",
         "|---|---|---|",
         *(_line(label, targets.get(label), result["scores"]) for label in result["scores"]),
         "",
         *(f"- `{protocol}`" for protocol in protocols),
-        *_curve_lines(result["curves"]),
+        *_curve_lines(result),
     ]
 
 
@@ -114,7 +117,12 @@ def _line(label: str, target: Target | None, scores: Mapping[str, Any]) -> str:
 
 def _said(target: Target, scores: Mapping[str, Any]) -> str:
     shown = ".0%" if target.score in _FRACTIONS else "g"
-    bound = target.bound if isinstance(target.bound, str) else f"{target.bound:{shown}}"
+    if not isinstance(target.bound, str):
+        bound = f"{target.bound:{shown}}"
+    elif target.bound in scores:
+        bound = f"{target.bound} ({_range(scores[target.bound]['values'], _form(target.bound))})"
+    else:
+        bound = target.bound
     return f"{target.relation} {bound}: {'met' if met(target, scores) else '**missed**'}"
 
 
@@ -122,13 +130,16 @@ def _form(label: str) -> str:
     return ".2%" if label in _FRACTIONS else ".3f"
 
 
-def _curve_lines(curves: Sequence[Mapping[str, Sequence[Sequence[float]]]]) -> list[str]:
-    """One line per score that was taken more than once, of the first seed."""
-    return [
-        f"- {label} along the first seed's training: " + ", ".join(f"{value:.3g} ({step:,})" for step, value in points)
-        for label, points in curves[0].items()
-        if len(points) > 1
-    ]
+def _curve_lines(result: Result) -> list[str]:
+    """One line per score and seed where it was taken more than once."""
+    lines = []
+    for label in result["curves"][0]:
+        for seed, curves in zip(result["seeds"], result["curves"], strict=True):
+            if len(curves[label]) > 1:
+                of_seed = f" of seed {seed}" if len(result["seeds"]) > 1 else ""
+                points = ", ".join(f"{value:.3g} ({step:,})" for step, value in curves[label])
+                lines.append(f"- {label} along the training{of_seed}: {points}")
+    return lines
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -141,6 +152,11 @@ def _range(values: Sequence[float], form: str) -> str:
 
 def _minutes(result: Result) -> str:
     return _range([seconds / 60 for seconds in result["train_seconds"]], ".1f")
+
+
+def _rate(result: Result) -> str:
+    rates = [result["images_seen"] / seconds for seconds in result["train_seconds"]]
+    return _range(rates, ",.0f" if min(rates) >= 100 else ".1f")
 
 
 def _machine(result: Result) -> str:

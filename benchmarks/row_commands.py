@@ -17,7 +17,7 @@ _FEW_STEPS = {
     "log.every_steps": "1",
 }  # fmt: skip
 _FEW_SAMPLES = ("--num_samples=24", "--num_reference=24")
-_FEW_JUDGED = ("--num=64", "--judge_steps=20", "--taught_steps=20")
+_FEW_JUDGED = ("--num=64", "--judge_steps=20", "--taught_steps=20", "--taught_num=64")
 
 
 def commands(

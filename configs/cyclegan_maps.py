@@ -8,7 +8,7 @@ Paper: Zhu et al. 2017, arXiv:1703.10593; settings of github.com/junyanz/pytorch
 Published: no score of this objective; samples in the paper.
 Command: python -m jaxgan.main --config=configs/cyclegan_maps.py --config.data.source=unpaired:/path/to/maps
 Hardware: 1 GPU.
-Measured: not yet measured; a reduced run is shown in the README.
+Measured: a reduced form at 128x128, in docs/results.md.
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,7 @@ Warning: the tutorial's own log shows D's gradients vanish from its fourth epoch
   batch norm gains included, fights spectral norm. `configs/sagan_celeba_nonlocal.py` is the better recipe for faces.
 Command: python -m jaxgan.main --config=configs/sagan_celeba.py --config.data.source=folder:/path/to/img_align_celeba
 Hardware: 1 GPU.
-Measured: not yet measured.
+Measured: not yet measured on CelebA; 600 steps on 1,582 faces stand in docs/results.md.
 """
 
 from ml_collections import ConfigDict

@@ -14,7 +14,7 @@ from jaxgan import config as jaxgan_config
 
 def get_config() -> ConfigDict:
     config = jaxgan_config.default()
-    config.total_steps = 4_000
+    config.total_steps = 6_500
     config.batch_size = 64
     config.data.source = "tfds:mnist:train"
     config.data.resolution = 32
@@ -23,9 +23,13 @@ def get_config() -> ConfigDict:
     config.model.g_widths = (128, 64, 32, 16)
     config.model.d_widths = (16, 32, 64, 128)
     config.model.attention_resolutions = (16,)
-    config.g_optim.lr = 4e-4
-    config.d_optim.lr = 1.6e-3
-    config.ema.halflife_images = 10_000
+    config.g_optim.lr = 6e-4
+    config.d_optim.lr = 2.4e-3
+    for optim in (config.g_optim, config.d_optim):
+        optim.schedule = "linear"  # at constant rates the weights swing to the end
+        optim.decay_begin = 3_250
+        optim.decay_steps = 3_250
+    config.ema.halflife_images = 20_000
     config.checkpoint.every_steps = 500
     config.sample.every_steps = 500
     return config
