@@ -63,9 +63,14 @@ def small_set_note(name: str, count: int, dim: int) -> str | None:
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
     """Returns A (D, rank) with A A^T = covariance."""
+    eps = np.finfo(np.float64).eps
     try:
-        return np.linalg.cholesky(covariance)  # a tenth of the time of eigenvalues
+        lower = np.linalg.cholesky(covariance)  # a tenth of the time of eigenvalues
+        # Of a singular matrix it may succeed, as rounding has it, with a column of the root of rounding.
+        if (lower.diagonal() ** 2 > len(covariance) * eps * covariance.diagonal().max()).all():
+            return lower
     except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(covariance)
-    noise = 8.0 * np.finfo(np.float64).eps * max(values[-1], 0.0)  # what rounding makes of an eigenvalue of zero
+        pass
+    values, vectors = np.linalg.eigh(covariance)
+    noise = 8.0 * eps * max(values[-1], 0.0)  # what rounding makes of an eigenvalue of zero
     return vectors[:, values > noise] * np.sqrt(values[values > noise])[None, :]

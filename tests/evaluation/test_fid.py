@@ -70,6 +70,12 @@ def test_singular_covariances(rank):
     assert apart == pytest.approx(np.sum(s1**2) + np.sum(s3), rel=1e-9)
 
 
+def test_a_singular_covariance_whose_rounding_has_a_root():
+    a = np.array([[1.0, 1.0], [1.0, 1.0 + np.finfo(np.float64).eps]])  # ones, in the last place not: Cholesky takes it
+    zero = np.zeros(2)
+    assert frechet_distance(zero, a, zero, np.eye(2)) == pytest.approx(4 - 2 * np.sqrt(2), rel=1e-12)
+
+
 def test_small_variances_of_a_singular_covariance_count():
     axes = rotation(12, 4)
     s1 = np.where(np.arange(12) < 9, np.geomspace(1e-7, 1.0, 12), 0.0)
