@@ -237,7 +237,8 @@ ROWS: dict[str, Row] = {
         remarks="The number of steps is what takes SAGAN's minutes where both were timed one after the other, alone on "
         "both cores (174 and 66 images/s); SAGAN's row was trained on a slower machine, and tests ran beside "
         "this training for ten minutes. Of more than twice as many images it makes worse ones: 0.58 where SAGAN "
-        "has 0.43, by one protocol. Its commit did not land; jaxgan/ there was that of 818f388 but for docstrings.",
+        "has 0.43, by one protocol. Its commit did not land; between 818f388 and "
+        "49041ab, where it lay, jaxgan/ differs in docstrings alone.",
     ),
     "cyclegan_maps_narrow": Row(
         recipe="cyclegan_maps",
